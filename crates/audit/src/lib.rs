@@ -1,0 +1,1 @@
+//! Crate `audit`: being built.

@@ -1,0 +1,1 @@
+//! Crate `control`: being built.

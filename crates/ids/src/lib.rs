@@ -1,0 +1,28 @@
+//! Typed ids, scope, principal, time, severity and bounded text: the words every other crate speaks.
+//!
+//! Sole owner of the id format. Does no I/O, holds no clock and no source of randomness: both are passed in
+//! through [`Clock`] and [`Entropy`]. Everything here is parsed once at the edge and then trusted.
+
+mod base32;
+mod id;
+mod principal;
+mod scope;
+mod severity;
+mod text;
+mod time;
+
+pub use id::{
+    AgentId, ApprovalId, AssignmentId, CallId, CaseId, CredentialId, DetectionId, JobId, KillSwitchId, MissionId,
+    ParseIdError, PolicyId, RoleId, RuleId, RunId, SensorId, ServiceKeyId, TenantId, UserId,
+};
+pub use principal::{Principal, PrincipalKind};
+pub use scope::{Owner, Scope};
+pub use severity::Severity;
+pub use text::{List, Text, TooLong};
+pub use time::{Clock, ParseTimestampError, Timestamp};
+
+/// Where random bytes come from. Passed in, so that tests and the simulation are seeded.
+pub trait Entropy: Send + Sync {
+    /// Fill `buffer` with bytes that nobody can predict.
+    fn fill(&self, buffer: &mut [u8]);
+}

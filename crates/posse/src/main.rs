@@ -1,0 +1,3 @@
+//! The binary and only composition root.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Crate `testkit`: being built.

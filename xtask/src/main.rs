@@ -1,0 +1,3 @@
+//! Chores of the project: tidy, generation, dist.
+
+fn main() {}
