@@ -1,0 +1,237 @@
+//! An operation with its type erased: what every face derives from.
+
+use crate::{Fault, Meta, Operation, Problem};
+use jsonschema::Validator;
+use schemars::generate::SchemaSettings;
+use serde_json::Value;
+
+/// How a field's text in a path or query becomes JSON.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum FieldKind {
+    /// `true` or `false`.
+    Boolean,
+    /// A whole number.
+    Integer,
+    /// Several values: the parameter is repeated.
+    List,
+    /// JSON text: an object or a mixture of types.
+    Json,
+    /// Text as it stands.
+    Text,
+}
+
+/// A piece of a route's path.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PathSegment {
+    /// Stands as it is.
+    Fixed(&'static str),
+    /// A field of the input.
+    Field(&'static str),
+}
+
+/// One operation: its constant facts, schemas and example.
+pub struct Spec {
+    /// The constant facts.
+    pub meta: Meta,
+    /// First line of the description.
+    pub summary: String,
+    /// What it does, for people and for agents.
+    pub description: String,
+    /// JSON Schema 2020-12 of the input; self-contained.
+    pub input_schema: Value,
+    /// JSON Schema 2020-12 of the output; self-contained.
+    pub output_schema: Value,
+    /// One plausible input.
+    pub example: Value,
+    validator: Validator,
+}
+
+impl Spec {
+    /// The erased form of `O`.
+    ///
+    /// # Panics
+    /// Where a declaration's own schema is not a valid schema: a bug that every test of the registry meets.
+    #[must_use]
+    pub fn of<O: Operation>() -> Self {
+        let input_schema = schema::<O>();
+        let output_schema = schema::<O::Output>();
+        #[expect(
+            clippy::expect_used,
+            reason = "a derived schema is valid by construction; the registry's test builds all"
+        )]
+        let validator = jsonschema::draft202012::options()
+            .should_validate_formats(true)
+            .build(&input_schema)
+            .expect("a derived schema is valid");
+        let description = input_schema.get("description").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let summary = description.lines().next().unwrap_or_default().trim_end_matches('.').to_owned();
+        Self { meta: O::META, summary, description, input_schema, output_schema, example: O::example(), validator }
+    }
+
+    /// `resource_verb`: the MCP tool's name.
+    #[must_use]
+    pub fn mcp_tool(&self) -> String {
+        self.meta.id.replace('.', "_")
+    }
+
+    /// `posse resource verb`: the command.
+    #[must_use]
+    pub fn cli(&self) -> String {
+        format!("posse {}", self.meta.id.replace('.', " ").replace('_', "-"))
+    }
+
+    /// The route's path, piece by piece.
+    pub fn path_segments(&self) -> impl Iterator<Item = PathSegment> {
+        self.meta.path.split('/').filter(|piece| !piece.is_empty()).map(|piece| {
+            match piece.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+                Some(field) => PathSegment::Field(field),
+                None => PathSegment::Fixed(piece),
+            }
+        })
+    }
+
+    /// The input's fields with their schemas.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.input_schema
+            .get("properties")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flat_map(|fields| fields.iter().map(|(name, schema)| (name.as_str(), schema)))
+    }
+
+    /// Whether the input must have this field.
+    #[must_use]
+    pub fn requires(&self, field: &str) -> bool {
+        self.input_schema
+            .get("required")
+            .and_then(Value::as_array)
+            .is_some_and(|required| required.iter().any(|name| name.as_str() == Some(field)))
+    }
+
+    /// How text in a path or query becomes this field's JSON.
+    #[must_use]
+    pub fn field_kind(&self, field: &str) -> FieldKind {
+        self.fields().find(|(name, _)| *name == field).map_or(FieldKind::Text, |(_, schema)| kind_of(schema))
+    }
+
+    /// The JSON of a field from the texts given for it. What does not parse stays text, for the validator to judge.
+    #[must_use]
+    pub fn field_value(&self, field: &str, texts: &[String]) -> Value {
+        let one = |text: &String, kind: FieldKind| match kind {
+            FieldKind::Boolean | FieldKind::Integer | FieldKind::Json => {
+                serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.clone()))
+            }
+            FieldKind::List | FieldKind::Text => Value::String(text.clone()),
+        };
+        match (self.field_kind(field), texts) {
+            (FieldKind::List, texts) => Value::Array(texts.iter().map(|text| one(text, FieldKind::Text)).collect()),
+            (kind, [only]) => one(only, kind),
+            // A parameter given twice where one is meant: the validator will say that a list is not the type.
+            (_, several) => Value::Array(several.iter().map(|text| Value::String(text.clone())).collect()),
+        }
+    }
+
+    /// Judge an input: all faults at once, each with its JSON pointer.
+    ///
+    /// # Errors
+    /// [`crate::ProblemKind::InvalidInput`].
+    pub fn validate(&self, input: &Value) -> Result<(), Problem> {
+        let faults: Vec<Fault> = self.validator.iter_errors(input).take(64).map(|error| fault(&error)).collect();
+        if faults.is_empty() { Ok(()) } else { Err(Problem::invalid(faults)) }
+    }
+
+    /// Read a judged input into its type.
+    ///
+    /// # Errors
+    /// [`crate::ProblemKind::InvalidInput`] where the type asks for more than its schema can say.
+    pub fn read<O: Operation>(&self, input: Value) -> Result<O, Problem> {
+        serde_json::from_value(input).map_err(|error| Problem::fault("", error.to_string()))
+    }
+}
+
+impl std::fmt::Debug for Spec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Spec").field("meta", &self.meta).finish_non_exhaustive()
+    }
+}
+
+fn schema<T: schemars::JsonSchema>() -> Value {
+    let settings = SchemaSettings::draft2020_12().with(|settings| {
+        settings.inline_subschemas = true;
+        settings.meta_schema = None;
+    });
+    let mut schema = settings.into_generator().into_root_schema_for::<T>().to_value();
+    strip_noise(&mut schema);
+    schema
+}
+
+/// Drop what only Rust means (`format: uint32`), so that no face has to explain it.
+fn strip_noise(schema: &mut Value) {
+    match schema {
+        Value::Object(object) => {
+            let foreign = object.get("format").and_then(Value::as_str).is_some_and(|format| {
+                matches!(
+                    format,
+                    "uint" | "uint8" | "uint16" | "uint32" | "uint64" | "int8" | "int16" | "double" | "float"
+                )
+            });
+            if foreign && object.contains_key("type") {
+                object.remove("format");
+            }
+            object.values_mut().for_each(strip_noise);
+        }
+        Value::Array(items) => items.iter_mut().for_each(strip_noise),
+        _ => {}
+    }
+}
+
+fn kind_of(schema: &Value) -> FieldKind {
+    let names: Vec<&str> = match schema.get("type") {
+        Some(Value::String(name)) => vec![name.as_str()],
+        Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).filter(|name| *name != "null").collect(),
+        // An optional enum or id: `anyOf` of its schema and null.
+        _ => {
+            let choices = schema.get("anyOf").and_then(Value::as_array);
+            let real = choices.and_then(|all| all.iter().find(|one| one.get("type") != Some(&Value::from("null"))));
+            return match (real, schema.get("enum"), schema.get("const"), schema.get("oneOf")) {
+                (Some(one), ..) => kind_of(one),
+                (None, None, None, None) => FieldKind::Json,
+                _ => FieldKind::Text,
+            };
+        }
+    };
+    match names.as_slice() {
+        ["boolean"] => FieldKind::Boolean,
+        ["integer"] => FieldKind::Integer,
+        ["array"] => FieldKind::List,
+        ["string"] => FieldKind::Text,
+        _ => FieldKind::Json,
+    }
+}
+
+fn fault(error: &jsonschema::ValidationError<'_>) -> Fault {
+    use jsonschema::error::ValidationErrorKind as Kind;
+    let at = error.instance_path().to_string();
+    let below = |name: &str| format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"));
+    match error.kind() {
+        Kind::AdditionalProperties { unexpected } => Fault {
+            pointer: unexpected.first().map_or_else(|| at.clone(), |name| below(name)),
+            detail: format!("is not a field of this input; leave out {}", listed(unexpected)),
+        },
+        Kind::Required { property } => Fault {
+            pointer: property.as_str().map_or_else(|| at.clone(), below),
+            detail: "is missing; this field is required".to_owned(),
+        },
+        // The default text quotes the instance, which can be an outsider's megabyte.
+        _ => Fault { pointer: at, detail: error.masked_with("the value").to_string() },
+    }
+}
+
+fn listed(names: &[String]) -> String {
+    names
+        .iter()
+        .take(8)
+        .map(|name| format!("`{}`", name.chars().take(64).collect::<String>()))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
