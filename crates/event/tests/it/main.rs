@@ -1,0 +1,3 @@
+//! Tests of crate `event`: one binary, a module per subject.
+
+mod view;
