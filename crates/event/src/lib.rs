@@ -4,6 +4,7 @@
 //! Sole owner of source formats. Pure: bytes in, records out; opens no file, no socket, holds no clock.
 
 mod path;
+pub mod read;
 mod scalar;
 mod view;
 
