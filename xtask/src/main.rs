@@ -1,3 +1,23 @@
-//! Chores of the project: tidy, generation, dist.
+//! Chores of the project, each a module: `cargo xtask tidy` and its like. Never part of the product.
 
-fn main() {}
+mod tidy;
+
+use anyhow::{Context, Result, bail};
+use std::path::{Path, PathBuf};
+
+const USAGE: &str = "usage: cargo run -p xtask -- COMMAND\n\n  tidy    check what the compiler does not: arrows, owners, file heads, lengths, names";
+
+fn main() -> Result<()> {
+    let root = root()?;
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["tidy"] => tidy::run(&root),
+        _ => bail!("{USAGE}"),
+    }
+}
+
+/// The folder that holds the workspace's manifest.
+fn root() -> Result<PathBuf> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    Ok(here.parent().context("xtask lies inside the workspace")?.to_owned())
+}
