@@ -4,13 +4,27 @@
 //! the audit actions and the metrics all derive from these declarations. Sole owner of JSON Schema. No logic:
 //! what an operation does is written in `control`, who may call it only in policy.
 
+mod agent;
+mod approval;
+mod audit;
 mod call;
+mod catalogue;
+mod job;
 mod json;
+mod kill_switch;
+mod me;
+pub mod openapi;
 mod operation;
 mod page;
+mod policy;
 mod problem;
+mod role;
 mod secret;
+mod service_key;
 mod spec;
+mod system;
+mod tenant;
+mod user;
 
 pub use call::{Call, Credential, Deferred, Done, Door, Face, Future, Listing, Origin, Pending, Reply};
 pub use json::{JsonLimits, parse as parse_json};
@@ -20,4 +34,47 @@ pub use problem::{Fault, Problem, ProblemKind};
 pub use secret::Secret;
 pub use spec::{FieldKind, PathSegment, Spec};
 
+// The wire types of every resource, by name.
+pub use agent::*;
+pub use approval::*;
+pub use audit::*;
+pub use catalogue::*;
+pub use job::*;
+pub use kill_switch::*;
+pub use me::*;
+pub use policy::*;
+pub use role::*;
+pub use service_key::*;
+pub use system::*;
+pub use tenant::*;
+pub use user::*;
+
 include!("operations.rs");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_declaration_is_whole() {
+        let specs = specs();
+        let mut seen = std::collections::BTreeSet::new();
+        for spec in &specs {
+            let id = spec.meta.id;
+            assert!(seen.insert(id), "`{id}` stands twice");
+            assert!(!spec.summary.is_empty(), "`{id}` has no doc comment");
+            spec.validate(&spec.example).unwrap_or_else(|problem| panic!("`{id}`: {:?}", problem.errors));
+            for segment in spec.path_segments() {
+                if let PathSegment::Field(field) = segment {
+                    assert!(spec.requires(field), "`{id}`: the path's `{field}` is no required field");
+                }
+            }
+            for (field, schema) in spec.fields() {
+                assert!(schema.get("description").is_some(), "`{id}`: `{field}` has no doc comment");
+            }
+        }
+        let routes: std::collections::BTreeSet<_> =
+            specs.iter().map(|spec| (spec.meta.method, spec.meta.path)).collect();
+        assert_eq!(routes.len(), specs.len(), "two operations share a route");
+    }
+}

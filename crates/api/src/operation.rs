@@ -193,3 +193,17 @@ pub trait Operation: Serialize + DeserializeOwned + JsonSchema + Send + Sync + '
     /// One plausible input, shown in every face's help.
     fn example() -> serde_json::Value;
 }
+
+/// `declare! { Input => Output: meta, example; ... }`: one line for each operation of a resource.
+macro_rules! declare {
+    ($($input:ty => $output:ty : $meta:expr, $example:expr;)*) => {$(
+        impl Operation for $input {
+            type Output = $output;
+            const META: Meta = $meta;
+            fn example() -> serde_json::Value {
+                $example
+            }
+        }
+    )*};
+}
+pub(crate) use declare;

@@ -1,11 +1,44 @@
 // The register: every operation of the platform, by family. One line makes an operation exist; it does not compile
-// until `control` has a handler for it.
+// until `control` has a handler for it. Included by lib.rs, so that the macro can name the crate's types.
 
 /// Calls `$register!` with the list of all operation types.
 #[macro_export]
 macro_rules! for_each_operation {
     ($register:ident) => {
         $register! {
+            $crate::TenantCreate, $crate::TenantGet, $crate::TenantList, $crate::TenantUpdate, $crate::TenantSuspend,
+            $crate::TenantResume, $crate::TenantDelete,
+            $crate::UserCreate, $crate::UserGet, $crate::UserList, $crate::UserUpdate, $crate::UserDeactivate,
+            $crate::UserSetRoles, $crate::UserResetPassword, $crate::UserCreateToken, $crate::UserListTokens,
+            $crate::UserRevokeToken,
+            $crate::ServiceKeyCreate, $crate::ServiceKeyList, $crate::ServiceKeyRotate, $crate::ServiceKeyRevoke,
+            $crate::AgentRegister, $crate::AgentGet, $crate::AgentList, $crate::AgentUpdate, $crate::AgentActivate,
+            $crate::AgentSuspend, $crate::AgentRetire, $crate::AgentIssueRunCredential, $crate::AgentRevokeCredentials,
+            $crate::RoleCreate, $crate::RoleGet, $crate::RoleList, $crate::RoleUpdate, $crate::RoleDelete,
+            $crate::RoleAssign, $crate::RoleUnassign,
+            $crate::PolicyCreate, $crate::PolicyGet, $crate::PolicyList, $crate::PolicyUpdate, $crate::PolicyActivate,
+            $crate::PolicyRetire, $crate::PolicyVersions, $crate::PolicyDiff, $crate::PolicyTest, $crate::PolicyExplain,
+            $crate::PolicyCanI, $crate::PolicyMatrix,
+            $crate::ApprovalList, $crate::ApprovalGet, $crate::ApprovalApprove, $crate::ApprovalDeny,
+            $crate::ApprovalNarrow, $crate::ApprovalCancel,
+            $crate::AuditList, $crate::AuditGet, $crate::AuditProve, $crate::AuditConsistency, $crate::AuditCheckpoint,
+            $crate::AuditKey, $crate::AuditExport,
+            $crate::KillSwitchEngage, $crate::KillSwitchRelease, $crate::KillSwitchStatus,
+            $crate::OperationList, $crate::OperationSearch, $crate::OperationDescribe, $crate::OperationCall,
+            $crate::JobGet, $crate::JobList, $crate::JobCancel,
+            $crate::MeGet, $crate::MePermissions, $crate::MeLogin, $crate::MeLogout,
+            $crate::SystemInfo, $crate::SystemLimits,
         }
     };
 }
+
+macro_rules! all_specs {
+    ($($operation:path,)*) => {
+        /// Every operation with its type erased, in the order of the register.
+        #[must_use]
+        pub fn specs() -> Vec<Spec> {
+            vec![$(Spec::of::<$operation>(),)*]
+        }
+    };
+}
+for_each_operation!(all_specs);

@@ -1,0 +1,104 @@
+//! The caller itself: who am I, what may I, sign in, sign out.
+
+use crate::{Effect, Email, Gone, Meta, Method, NewCredential, Operation, Secret, operation::declare};
+use ids::{Principal, PrincipalKind, RunId, TenantId, Text, Timestamp};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+/// Who the caller is, as the platform sees it.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Me {
+    /// The principal.
+    pub principal: Principal,
+    /// Its kind.
+    pub kind: PrincipalKind,
+    /// What people call it.
+    pub display_name: Text<200>,
+    /// The tenant it belongs to or, in a run, the one it may reach; absent for the provider's principals.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<TenantId>,
+    /// The roles it holds, and where.
+    pub roles: Vec<HeldRole>,
+    /// The run, where the credential is of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
+    /// On whose behalf it acts, nearest first.
+    pub on_behalf_of: Vec<Principal>,
+    /// When the credential ends.
+    pub credential_expires_at: Timestamp,
+}
+
+/// A role that the caller holds.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct HeldRole {
+    /// The role, by id or shipped name.
+    pub role: String,
+    /// In which tenant; absent where held at the provider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<TenantId>,
+    /// In which tenants, where held at the provider with a selector.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<Text<1000>>,
+}
+
+/// Show who you are to the platform.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MeGet {}
+
+/// One operation that the caller may call.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Permission {
+    /// The operation.
+    pub operation: String,
+    /// Its effect.
+    pub effect: Effect,
+    /// `autonomous`, `with_approval` or `deferred`.
+    pub authority: crate::Authority,
+    /// Who would have to approve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rung: Option<String>,
+}
+
+/// What the caller may call.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Permissions {
+    /// In which tenant this holds; absent for the provider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<TenantId>,
+    /// What may be called there.
+    pub permissions: Vec<Permission>,
+}
+
+/// List what you may call, in one tenant or at the provider, as policy decides now.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MePermissions {
+    /// In which tenant; where nothing is said, in your own tenant or at the provider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<TenantId>,
+}
+
+/// Sign in with e-mail and password; answers with a session credential of 12 hours.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MeLogin {
+    /// Sign-in name.
+    pub email: Email,
+    /// Password.
+    pub password: Secret<256>,
+}
+
+/// Sign out: the credential of this call is dead from now on.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MeLogout {}
+
+declare! {
+    MeGet => Me: Meta::read("me.get", Method::Get, "/v1/me", "Self"), json!({});
+    MePermissions => Permissions: Meta::read("me.permissions", Method::Get, "/v1/me/permissions", "Self"), json!({});
+    MeLogin => NewCredential: Meta::write("me.login", Method::Post, "/v1/me/login", "Self").anonymous(),
+        json!({ "email": "dana@example.com", "password": "correct horse battery" });
+    MeLogout => Gone: Meta::write("me.logout", Method::Post, "/v1/me/logout", "Self"), json!({});
+}
