@@ -1,1 +1,22 @@
-//! Crate `server`: being built.
+//! The faces: sockets, HTTP and MCP. They turn requests into [`api::Call`]s, hand them to the one [`api::Door`], and
+//! render what comes back.
+//!
+//! Sole owner of HTTP serving. No logic and no rights: nothing here decides whether a call may happen, and there is no
+//! route that reaches anything but through the door, save the four named in [`exempt`](self): health, readiness,
+//! metrics and the API's own description.
+
+mod config;
+mod exempt;
+mod face;
+mod host;
+mod http_face;
+pub mod mcp;
+mod request;
+mod response;
+mod route;
+mod serve;
+
+pub use config::{Config, Limits, McpConfig, Tls};
+pub use face::{Hooks, Observed};
+pub use route::RouteConflict;
+pub use serve::{ServeError, Server};
