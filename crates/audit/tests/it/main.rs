@@ -1,0 +1,12 @@
+//! Tests of the formats: known vectors, another implementation as oracle, golden folders, tampering.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod export;
+mod fixture;
+mod golden;
+mod notes;
+mod oracle;
+mod records;
+mod tamper;
+mod tree;
