@@ -1,16 +1,18 @@
 //! Chores of the project, each a module: `cargo xtask tidy` and its like. Never part of the product.
 
+mod ocsf;
 mod tidy;
 
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 
-const USAGE: &str = "usage: cargo run -p xtask -- COMMAND\n\n  tidy    check what the compiler does not: arrows, owners, file heads, lengths, names";
+const USAGE: &str = "usage: cargo run -p xtask -- COMMAND\n\n  ocsf FOLDER    compile the OCSF schema source into the table of crate event\n  tidy    check what the compiler does not: arrows, owners, file heads, lengths, names";
 
 fn main() -> Result<()> {
     let root = root()?;
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["ocsf", schema] => ocsf::run(&root, Path::new(schema)),
         ["tidy"] => tidy::run(&root),
         _ => bail!("{USAGE}"),
     }

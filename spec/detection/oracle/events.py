@@ -47,27 +47,29 @@ def read_events(path):
 
 
 def json_values(data):
-    text = data.decode("utf-8-sig")
-    first = text.lstrip()[:1]
-    if first == "[":
-        yield from json.loads(text)
+    data = data.removeprefix(b"\xef\xbb\xbf").strip()
+    if not data:
         return
-    lines = [line for line in text.split("\n") if line.strip()]
-    if not lines:
-        return
-    try:
-        json.loads(lines[0])
-    except json.JSONDecodeError:
-        lines = None
-    if lines is None or len(lines) == 1:
-        document = json.loads(text)
-        yield from document["Records"] if isinstance(document.get("Records"), list) else [document]
+    lines = [line for line in data.split(b"\n") if line.strip()]
+    if data[:1] == b"[" or not complete(lines[0]) or len(lines) == 1:
+        document = json.loads(data)
+        if isinstance(document, dict):
+            document = document["Records"] if isinstance(document.get("Records"), list) else [document]
+        yield from document
         return
     for line in lines:
         try:
             yield json.loads(line)
-        except json.JSONDecodeError:
+        except ValueError:
             yield None
+
+
+def complete(line):
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
 
 
 def detect_format(event):
