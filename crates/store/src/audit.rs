@@ -1,0 +1,296 @@
+//! The audit log's storage: leaves (placed by the commit that made them), tree nodes and checkpoints (by the sequencer).
+//!
+//! A leaf has its index from the moment of its commit, since one writer gives it; hashing and signing follow within a second.
+//! Nothing here changes or deletes a leaf.
+
+use crate::Store;
+use crate::commit::{CommitError, DecisionInput, Payload};
+use crate::engine::{Connection, Fault, Row, values};
+use crate::resource::{owner_text, parse_owner};
+use crate::snapshot::{ReadError, Snapshot};
+use crate::statement;
+use crate::writer::{Errand, Undone};
+use futures::future::BoxFuture;
+use ids::{CallId, Owner, Timestamp};
+
+/// The most items of one answer.
+const LIMIT_MAX: u32 = 4096;
+
+/// One record as it was committed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Leaf {
+    /// Whose tree.
+    pub tree: Owner,
+    /// Its place in the tree, from 0.
+    pub index: u64,
+    /// The call that it records.
+    pub call: CallId,
+    /// 0 for the call or its intent, 1 for its outcome, further numbers for further records.
+    pub part: u8,
+    /// The leaf's bytes.
+    pub leaf: Vec<u8>,
+    /// The time of its commit.
+    pub recorded_at: Timestamp,
+}
+
+/// How far a tree is hashed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TreeState {
+    /// Whose tree.
+    pub tree: Owner,
+    /// Leaves committed.
+    pub leaves: u64,
+    /// Leaves hashed into nodes, at most `leaves`.
+    pub size: u64,
+    /// What the hasher needs to go on from `size`, in its own form; empty at the start.
+    pub frontier: Vec<u8>,
+}
+
+/// A hash (or a tile of hashes) of a tree.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Node {
+    /// Height above the leaves.
+    pub level: u8,
+    /// Place within the level.
+    pub index: u64,
+    /// The bytes.
+    pub hash: Vec<u8>,
+}
+
+/// A signed statement of a tree's size and root.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Checkpoint {
+    /// Leaves that it covers.
+    pub size: u64,
+    /// The signed note.
+    pub note: Vec<u8>,
+    /// When it was signed.
+    pub made_at: Timestamp,
+}
+
+/// The next step of a tree's hashing: all of it is stored, or nothing.
+#[derive(Clone, Debug)]
+pub struct Advance {
+    /// Whose tree.
+    pub tree: Owner,
+    /// The size from which it was computed; another one stored is a conflict.
+    pub base_size: u64,
+    /// The size that it reaches; at least `base_size`, at most what is committed.
+    pub size: u64,
+    /// Nodes or tiles, new or in place of shorter ones; at most 1024.
+    pub nodes: Vec<Node>,
+    /// What the hasher needs to go on.
+    pub frontier: Vec<u8>,
+    /// A new checkpoint.
+    pub checkpoint: Option<Checkpoint>,
+}
+
+impl Errand for Advance {
+    type Answer = ();
+    const TOUCHES: &'static str = "audit";
+
+    fn changed((): &()) -> bool {
+        true
+    }
+
+    fn run<'r>(&'r self, connection: &'r mut Connection) -> BoxFuture<'r, Result<(), Undone>> {
+        Box::pin(self.advance(connection))
+    }
+}
+
+impl Advance {
+    async fn advance(&self, connection: &mut Connection) -> Result<(), Undone> {
+        let tree = owner_text(self.tree);
+        let rows = connection.rows(statement::TREE_READ, values![&tree]).await?;
+        let stored = rows.first().map(|row| row.count(1)).transpose()?;
+        let counted = connection.rows(statement::LEAF_COUNT, values![&tree]).await?;
+        let leaves = counted.first().map_or(Ok(0), |row| row.count(0))?;
+        if stored != Some(self.base_size) || self.size < self.base_size || self.size > leaves {
+            return Err(Undone::Refused(CommitError::Conflict { kind: "audit", id: self.tree.to_string() }));
+        }
+        connection.execute(statement::TREE_ADVANCE, values![&tree, number(self.size)?, self.frontier.clone()]).await?;
+        let mut nodes = Vec::with_capacity(self.nodes.len() * 4);
+        for node in &self.nodes {
+            nodes.extend(values![&tree, i64::from(node.level), number(node.index)?, node.hash.clone()]);
+        }
+        statement::NODES_WRITE.execute(connection, nodes).await?;
+        if let Some(Checkpoint { size, note, made_at }) = &self.checkpoint {
+            let row = values![&tree, number(*size)?, note.clone(), made_at.as_micros()];
+            connection.execute(statement::CHECKPOINT_WRITE, row).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Store {
+    /// Every tree with how much of it waits to be hashed.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn audit_backlog(&self) -> Result<Vec<TreeState>, ReadError> {
+        let rows = self.readers.rows(statement::TREE_LIST, Vec::new()).await?;
+        rows.iter().map(|row| Ok(self.shared.tree(row)?)).collect()
+    }
+
+    /// Store the next step of a tree's hashing. It commits together with the calls that wait.
+    ///
+    /// # Errors
+    /// Conflict where the tree is not at `base_size`, or has not so many leaves.
+    pub async fn audit_advance(&self, advance: Advance) -> Result<(), CommitError> {
+        if advance.nodes.len() > 1024 {
+            return Err(CommitError::Invalid {
+                reason: format!("{} nodes at once; at most 1024", advance.nodes.len()),
+            });
+        }
+        self.errand(advance).await
+    }
+}
+
+impl crate::shared::Shared {
+    fn tree(&self, row: &Row) -> Result<TreeState, Fault> {
+        let tree = parse_owner(&row.text(0)?).ok_or_else(|| Fault::decode("owner of an audit tree"))?;
+        Ok(TreeState { tree, leaves: self.leaves(tree), size: row.count(1)?, frontier: row.blob(2)? })
+    }
+}
+
+/// Reading the log. A tree outside the scope is empty.
+///
+/// Each of these fails only where the database does.
+#[expect(clippy::missing_errors_doc, reason = "said once for the whole block")]
+impl Snapshot {
+    /// One tree; none before its first leaf.
+    pub async fn tree(&self, tree: Owner) -> Result<Option<TreeState>, ReadError> {
+        let rows = self.within(tree, statement::TREE_READ, values![owner_text(tree)]).await?;
+        Ok(rows.first().map(|row| self.shared.tree(row)).transpose()?)
+    }
+
+    /// Leaves from index `from` on, at most `limit`, at most 4096.
+    pub async fn leaves(&self, tree: Owner, from: u64, limit: u32) -> Result<Vec<Leaf>, ReadError> {
+        let asked = values![owner_text(tree), number(from)?, i64::from(limit.min(LIMIT_MAX))];
+        let rows = self.within(tree, statement::LEAF_LIST, asked).await?;
+        Ok(rows.iter().map(leaf).collect::<Result<_, _>>()?)
+    }
+
+    /// Leaves below index `before`, newest first, at most `limit`, at most 4096.
+    pub async fn leaves_down(&self, tree: Owner, before: u64, limit: u32) -> Result<Vec<Leaf>, ReadError> {
+        let before = i64::try_from(before).unwrap_or(i64::MAX);
+        let asked = values![owner_text(tree), before, i64::from(limit.min(LIMIT_MAX))];
+        let rows = self.within(tree, statement::LEAF_LIST_DOWN, asked).await?;
+        Ok(rows.iter().map(leaf).collect::<Result<_, _>>()?)
+    }
+
+    /// The leaves of one call, by part.
+    pub async fn leaves_of(&self, call: CallId) -> Result<Vec<Leaf>, ReadError> {
+        let rows = self.readers.rows(statement::LEAF_BY_CALL, values![call.to_string()]).await?;
+        let leaves = rows.iter().map(leaf).collect::<Result<Vec<_>, _>>()?;
+        Ok(leaves.into_iter().filter(|leaf| self.scope().covers(leaf.tree)).collect())
+    }
+
+    /// The bytes of one node.
+    pub async fn node(&self, tree: Owner, level: u8, index: u64) -> Result<Option<Vec<u8>>, ReadError> {
+        let asked = values![owner_text(tree), i64::from(level), number(index)?];
+        let rows = self.within(tree, statement::NODE_READ, asked).await?;
+        Ok(rows.first().map(|row| row.blob(2)).transpose()?)
+    }
+
+    /// Nodes of one level from index `from` on, at most `limit`, at most 4096.
+    pub async fn nodes(&self, tree: Owner, level: u8, from: u64, limit: u32) -> Result<Vec<Node>, ReadError> {
+        let asked = values![owner_text(tree), i64::from(level), number(from)?, i64::from(limit.min(LIMIT_MAX))];
+        let rows = self.within(tree, statement::NODE_LIST, asked).await?;
+        let node = |row: &Row| Ok::<_, Fault>(Node { level, index: row.count(1)?, hash: row.blob(2)? });
+        Ok(rows.iter().map(node).collect::<Result<_, _>>()?)
+    }
+
+    /// Checkpoints of more than `after_size` leaves, at most `limit`, at most 4096.
+    pub async fn checkpoints(&self, tree: Owner, after_size: u64, limit: u32) -> Result<Vec<Checkpoint>, ReadError> {
+        let asked = values![owner_text(tree), number(after_size)?, i64::from(limit.min(LIMIT_MAX))];
+        let rows = self.within(tree, statement::CHECKPOINT_LIST, asked).await?;
+        Ok(rows.iter().map(checkpoint).collect::<Result<_, _>>()?)
+    }
+
+    /// The checkpoint that covers most.
+    pub async fn latest_checkpoint(&self, tree: Owner) -> Result<Option<Checkpoint>, ReadError> {
+        let rows = self.within(tree, statement::CHECKPOINT_LAST, values![owner_text(tree)]).await?;
+        Ok(rows.first().map(checkpoint).transpose()?)
+    }
+
+    /// The text beside a leaf, until it expires.
+    pub async fn payload(&self, call: CallId, part: u8) -> Result<Option<Payload>, ReadError> {
+        let rows = self.readers.rows(statement::PAYLOAD_READ, values![call.to_string(), i64::from(part)]).await?;
+        match rows.first() {
+            Some(row) if self.covers(&row.text(0)?)? => {
+                let expires_at = row.maybe_int(3)?.map(Timestamp::from_micros);
+                Ok(Some(Payload { salt: row.blob(1)?, body: row.blob(2)?, expires_at }))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The canonical input of one decision.
+    pub async fn decision_input(&self, call: CallId) -> Result<Option<DecisionInput>, ReadError> {
+        let rows = self.readers.rows(statement::DECISION_READ, values![call.to_string()]).await?;
+        let input = rows.first().map(decision_input).transpose()?;
+        Ok(input.filter(|input| self.scope().covers(input.owner)))
+    }
+
+    /// Canonical inputs of decisions with `from <= time < to`, oldest first. The second part of the answer is where to go
+    /// on: give it as `after`; none at the end. A page may hold fewer than `limit` (at most 4096), as what is outside the
+    /// scope is left out.
+    pub async fn decision_inputs(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+        after: Option<(Timestamp, CallId)>,
+        limit: u32,
+    ) -> Result<(Vec<DecisionInput>, Option<(Timestamp, CallId)>), ReadError> {
+        let limit = limit.clamp(1, LIMIT_MAX);
+        let (at, call) = after.map_or((from, String::new()), |(at, call)| (at, call.to_string()));
+        let asked = values![at.as_micros(), call, to.as_micros(), i64::from(limit)];
+        let rows = self.readers.rows(statement::DECISION_LIST, asked).await?;
+        let mut found = Vec::new();
+        let mut last = None;
+        for row in &rows {
+            let input = decision_input(row)?;
+            last = Some((Timestamp::from_micros(row.int(3)?), input.call));
+            if self.scope().covers(input.owner) {
+                found.push(input);
+            }
+        }
+        let full = rows.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
+        Ok((found, last.filter(|_| full)))
+    }
+
+    async fn within(
+        &self,
+        tree: Owner,
+        statement: &'static str,
+        values: Vec<crate::engine::Value>,
+    ) -> Result<Vec<Row>, Fault> {
+        if self.scope().covers(tree) { self.readers.rows(statement, values).await } else { Ok(Vec::new()) }
+    }
+}
+
+fn leaf(row: &Row) -> Result<Leaf, Fault> {
+    Ok(Leaf {
+        tree: parse_owner(&row.text(0)?).ok_or_else(|| Fault::decode("owner of a leaf"))?,
+        index: row.count(1)?,
+        call: row.text(2)?.parse().map_err(Fault::decode)?,
+        part: u8::try_from(row.int(3)?).map_err(Fault::decode)?,
+        leaf: row.blob(4)?,
+        recorded_at: Timestamp::from_micros(row.int(5)?),
+    })
+}
+
+fn checkpoint(row: &Row) -> Result<Checkpoint, Fault> {
+    Ok(Checkpoint { size: row.count(0)?, note: row.blob(1)?, made_at: Timestamp::from_micros(row.int(2)?) })
+}
+
+fn decision_input(row: &Row) -> Result<DecisionInput, Fault> {
+    let owner = parse_owner(&row.text(1)?).ok_or_else(|| Fault::decode("owner of a decision's input"))?;
+    Ok(DecisionInput { call: row.text(0)?.parse().map_err(Fault::decode)?, owner, body: row.blob(2)? })
+}
+
+/// An index as the database counts; nothing real is beyond 2^63.
+fn number(value: u64) -> Result<i64, Fault> {
+    i64::try_from(value).map_err(Fault::decode)
+}

@@ -1,0 +1,24 @@
+//! The documents that the platform itself keeps, one module for each resource. Plain data: the rules about them are
+//! `control`'s, the wire forms are `api`'s. A field may be added with a default; none may change its meaning.
+
+mod agent;
+mod approval;
+mod credential;
+mod kill_switch;
+mod policy;
+mod role;
+mod secret;
+mod service_key;
+mod tenant;
+mod user;
+
+pub use agent::{Agent, AgentState};
+pub use approval::{Approval, ApprovalState, Caller, Vote};
+pub use credential::{Credential, CredentialKind};
+pub use kill_switch::{KillSwitch, KillTarget};
+pub use policy::{Policy, PolicyState, PolicyVersion};
+pub use role::{Assignment, Role};
+pub use secret::SealedSecret;
+pub use service_key::ServiceKey;
+pub use tenant::{Tenant, TenantState};
+pub use user::{User, UserState};

@@ -1,0 +1,111 @@
+//! Both engines hold the same schema and understand every statement. The `PostgreSQL` half runs where
+//! `POSSE_TEST_POSTGRES_URL` is set.
+
+use crate::config::Target;
+use crate::engine::{Connection, Row};
+use crate::{migration, open, statement};
+use ids::Timestamp;
+
+/// Type, nullability and place in the primary key of each column, and each index with its columns.
+const SQLITE_COLUMNS: &str = "SELECT m.name, c.name, c.type, CAST(c.\"notnull\" AS TEXT), CAST(c.pk AS TEXT) \
+    FROM sqlite_schema m JOIN pragma_table_info(m.name) c \
+    WHERE m.type = 'table' AND m.name <> 'schema_migration' ORDER BY m.name, c.cid";
+const SQLITE_INDEXES: &str = "SELECT i.name, m.tbl_name, CAST(l.\"unique\" AS TEXT), CAST(l.partial AS TEXT), \
+    (SELECT group_concat(name) FROM (SELECT name FROM pragma_index_info(i.name) ORDER BY seqno)) \
+    FROM sqlite_schema m JOIN pragma_index_list(m.tbl_name) l ON l.name = m.name JOIN sqlite_schema i ON i.name = m.name \
+    WHERE m.type = 'index' AND m.sql IS NOT NULL ORDER BY i.name";
+const POSTGRES_COLUMNS: &str = "SELECT c.table_name::text, c.column_name::text, \
+    CASE c.data_type WHEN 'bigint' THEN 'INTEGER' WHEN 'text' THEN 'TEXT' WHEN 'bytea' THEN 'BLOB' ELSE c.data_type END, \
+    CASE c.is_nullable WHEN 'NO' THEN '1' ELSE '0' END, \
+    COALESCE((SELECT k.ordinal_position::text FROM information_schema.key_column_usage k \
+      JOIN information_schema.table_constraints t ON t.constraint_name = k.constraint_name \
+        AND t.table_schema = k.table_schema AND t.table_name = k.table_name \
+      WHERE t.constraint_type = 'PRIMARY KEY' AND k.table_schema = c.table_schema AND k.table_name = c.table_name \
+        AND k.column_name = c.column_name), '0') \
+    FROM information_schema.columns c WHERE c.table_schema = current_schema() AND c.table_name <> 'schema_migration' \
+    ORDER BY c.table_name COLLATE \"C\", c.ordinal_position";
+const POSTGRES_INDEXES: &str = "SELECT i.relname::text, t.relname::text, CASE WHEN x.indisunique THEN '1' ELSE '0' END, \
+    CASE WHEN x.indpred IS NULL THEN '0' ELSE '1' END, \
+    (SELECT string_agg(a.attname::text, ',' ORDER BY k.n) FROM unnest(x.indkey) WITH ORDINALITY k(num, n) \
+      JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = k.num) \
+    FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class t ON t.oid = x.indrelid \
+    JOIN pg_namespace s ON s.oid = t.relnamespace \
+    WHERE s.nspname = current_schema() AND NOT x.indisprimary ORDER BY i.relname COLLATE \"C\"";
+const COLLATIONS: &str = "SELECT c.table_name::text || '.' || c.column_name::text FROM information_schema.columns c \
+    WHERE c.table_schema = current_schema() AND c.table_name <> 'schema_migration' AND c.data_type = 'text' \
+    AND c.collation_name IS DISTINCT FROM 'C'";
+
+async fn sqlite(dir: &std::path::Path) -> (Connection, open::Lock) {
+    let (opener, lock) = open::target(&Target::Sqlite { dir: dir.to_owned() }).unwrap();
+    let mut connection = opener.writer().await.unwrap();
+    migration::migrate(&mut connection, Timestamp::from_micros(0)).await.unwrap();
+    (connection, lock)
+}
+
+/// A session in a schema of its own, which goes with it.
+async fn postgres() -> Option<Connection> {
+    let url = std::env::var("POSSE_TEST_POSTGRES_URL").ok()?;
+    // The temporary schema of the session is the current one: nothing to clean up, nothing shared.
+    let url = format!("{url}&options[search_path]=pg_temp");
+    let (opener, _) = open::target(&Target::Postgres { url }).unwrap();
+    let open::Opener::Postgres(options) = opener else { return None };
+    let mut connection = Connection::postgres(&options).await.unwrap();
+    connection.script("CREATE TEMPORARY TABLE schema_made (made BIGINT); DROP TABLE schema_made").await.unwrap();
+    migration::migrate(&mut connection, Timestamp::from_micros(0)).await.unwrap();
+    Some(connection)
+}
+
+fn lines(rows: &[Row]) -> Vec<String> {
+    rows.iter().map(|row| (0..5).map(|column| row.text(column).unwrap()).collect::<Vec<_>>().join(" ")).collect()
+}
+
+#[tokio::test]
+async fn every_statement_prepares_on_both_engines() {
+    let dir = tempfile::tempdir().unwrap();
+    let (connection, _lock) = sqlite(dir.path()).await;
+    for mut connection in [Some(connection), postgres().await].into_iter().flatten() {
+        let bulks = statement::all_bulks();
+        assert!(statement::ALL.len() > 40 && bulks.len() > 20);
+        for text in statement::ALL.iter().copied().chain(bulks.iter().flat_map(|bulk| bulk.texts())) {
+            if let Err(fault) = connection.prepare(text).await {
+                unreachable!("{fault}: {text}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_schemas_are_equal() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut sqlite, _lock) = sqlite(dir.path()).await;
+    let columns = lines(&sqlite.rows(SQLITE_COLUMNS, Vec::new()).await.unwrap());
+    let indexes = lines(&sqlite.rows(SQLITE_INDEXES, Vec::new()).await.unwrap());
+    assert!(columns.iter().any(|line| line == "document version INTEGER 1 0"), "{columns:#?}");
+    assert!(indexes.iter().any(|line| line == "audit_leaf_by_place audit_leaf 1 0 tree,idx"), "{indexes:#?}");
+    let Some(mut postgres) = postgres().await else { return };
+    assert_eq!(lines(&postgres.rows(POSTGRES_COLUMNS, Vec::new()).await.unwrap()), columns);
+    assert_eq!(lines(&postgres.rows(POSTGRES_INDEXES, Vec::new()).await.unwrap()), indexes);
+    assert!(postgres.rows(COLLATIONS, Vec::new()).await.unwrap().is_empty(), "text must sort by bytes");
+}
+
+#[tokio::test]
+async fn questions_use_an_index() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut sqlite, _lock) = sqlite(dir.path()).await;
+    let bulks = statement::all_bulks();
+    // The sweeps walk an index of what has expired; everything else must find, not scan. A VALUES list is scanned by nature.
+    for text in statement::ALL.iter().copied().chain(bulks.iter().flat_map(|bulk| bulk.texts().last())) {
+        if !text.starts_with("SELECT") && !text.starts_with("UPDATE") && !text.starts_with("DELETE") {
+            continue;
+        }
+        let explain: &'static str = format!("EXPLAIN QUERY PLAN {text}").leak();
+        let plan = sqlite.rows(explain, Vec::new()).await.unwrap();
+        for row in plan {
+            let step = row.text(3).unwrap();
+            let scans = step.starts_with("SCAN") && !step.contains("CONSTANT ROW") && !step.contains(" INDEX ");
+            let whole = ["SCAN audit_tree", "SCAN schema_migration"].contains(&step.as_str());
+            assert!(!scans || whole, "{step}: {text}");
+            assert!(!step.contains("TEMP B-TREE") || text.contains("(VALUES"), "{step}: {text}");
+        }
+    }
+}

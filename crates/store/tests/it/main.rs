@@ -1,0 +1,12 @@
+//! The store from outside, on both engines: `SQLite` always, `PostgreSQL` where `POSSE_TEST_POSTGRES_URL` is set
+//! (`script/postgres -- cargo nextest run -p store`).
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests may fail loudly")]
+
+mod audit;
+mod commits;
+mod crash;
+mod documents;
+mod fixture;
+mod jobs;
+mod messages;
+mod opening;
