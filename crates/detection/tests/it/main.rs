@@ -1,0 +1,14 @@
+//! Integration tests of crate `detection`: corpora as data, one module per boundary.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod micro;
+mod sigmahq;
+
+use std::path::PathBuf;
+
+/// The folder of public test data, where it is present.
+fn test_data() -> Option<PathBuf> {
+    let root = PathBuf::from(std::env::var_os("POSSE_TEST_DATA")?);
+    root.is_dir().then_some(root)
+}
