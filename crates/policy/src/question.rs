@@ -1,0 +1,256 @@
+//! From the platform's facts to Cedar's request and entities, and one evaluation.
+//!
+//! Builds the few entities of one call and nothing more: the policies were validated to look no further
+//! (dereference level 1). Does not validate the facts against the schema again on each call; the types here are
+//! such that they conform, which a property test shows.
+
+use crate::{
+    facts::{ContextFacts, Request, ResourceFacts},
+    polarity::{EVIDENCE_ALL, Point},
+    schema::{PRINCIPAL_KINDS, principal_type},
+    spec::{APPROVAL_COUNTS, AUTONOMIES, EVIDENCE, NAMESPACE, ORIGINS, PROVIDER},
+};
+use cedar_policy::{
+    Authorizer, Context, Decision, Entities, Entity, EntityId, EntityTypeName, EntityUid, PolicySet,
+    Request as CedarRequest, RestrictedExpression,
+};
+use ids::PrincipalKind;
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+/// The entity type names, parsed once.
+#[derive(Debug)]
+pub(crate) struct Names {
+    types: HashMap<String, EntityTypeName>,
+    principals: [EntityTypeName; 6],
+    role: EntityTypeName,
+    tenant: EntityTypeName,
+    provider: EntityUid,
+}
+
+/// A question that cannot be put: a bug of the platform.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Wrong(pub(crate) String);
+
+fn wrong(error: impl std::fmt::Display) -> Wrong {
+    Wrong(error.to_string())
+}
+
+impl Names {
+    pub(crate) fn new(types: impl IntoIterator<Item = String>) -> Result<Self, Wrong> {
+        let name = |short: &str| format!("{NAMESPACE}::{short}").parse::<EntityTypeName>().map_err(wrong);
+        let [agent, rule, sensor, service, system, user] = PRINCIPAL_KINDS.map(principal_type);
+        let principals = [name(agent)?, name(rule)?, name(sensor)?, name(service)?, name(system)?, name(user)?];
+        let mut known = HashMap::new();
+        for short in types {
+            known.insert(short.clone(), name(&short)?);
+        }
+        Ok(Self {
+            types: known,
+            principals,
+            role: name("Role")?,
+            tenant: name("Tenant")?,
+            provider: EntityUid::from_type_name_and_id(name("Provider")?, EntityId::new(PROVIDER)),
+        })
+    }
+
+    fn principal_type(&self, kind: PrincipalKind) -> &EntityTypeName {
+        let [agent, rule, sensor, service, system, user] = &self.principals;
+        match kind {
+            PrincipalKind::Agent => agent,
+            PrincipalKind::Rule => rule,
+            PrincipalKind::Sensor => sensor,
+            PrincipalKind::Service => service,
+            PrincipalKind::System => system,
+            PrincipalKind::User => user,
+        }
+    }
+
+    pub(crate) fn action(id: &str) -> Result<EntityUid, Wrong> {
+        let kind: EntityTypeName = format!("{NAMESPACE}::Action").parse().map_err(wrong)?;
+        Ok(EntityUid::from_type_name_and_id(kind, EntityId::new(id)))
+    }
+}
+
+/// One call as Cedar sees it; the context can be made again with other approvals and evidence.
+#[derive(Debug)]
+pub(crate) struct Question<'a> {
+    pub(crate) principal: EntityUid,
+    pub(crate) base: Point,
+    action: EntityUid,
+    resource: EntityUid,
+    entities: Entities,
+    facts: &'a ContextFacts,
+    authorizer: Authorizer,
+}
+
+/// What one set of policies said.
+#[derive(Debug, Default)]
+pub(crate) struct Said {
+    pub(crate) holding: Vec<usize>,
+    pub(crate) failed: Vec<usize>,
+}
+
+impl<'a> Question<'a> {
+    pub(crate) fn new(names: &Names, action: &Entity, request: &'a Request) -> Result<Self, Wrong> {
+        let facts = &request.context;
+        if !ORIGINS.contains(&facts.origin.as_str()) {
+            return Err(Wrong(format!("`{}` is no origin", facts.origin)));
+        }
+        if !AUTONOMIES.contains(&facts.autonomy.as_str()) {
+            return Err(Wrong(format!("`{}` is no autonomy", facts.autonomy)));
+        }
+        let principal = EntityUid::from_type_name_and_id(
+            names.principal_type(request.principal.kind).clone(),
+            EntityId::new(&request.principal.id),
+        );
+        let kind = names.types.get(&request.resource.kind);
+        let kind = kind.ok_or_else(|| Wrong(format!("`{}` is no type of target", request.resource.kind)))?;
+        let resource = EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(&request.resource.id));
+        let entities = entities(names, &principal, &resource, action, request)?;
+        Ok(Self {
+            principal,
+            base: base(facts)?,
+            action: action.uid(),
+            resource,
+            entities,
+            facts,
+            authorizer: Authorizer::new(),
+        })
+    }
+
+    /// The entities above the principal, itself among them.
+    pub(crate) fn principal_and_ancestors(&self) -> Vec<&EntityUid> {
+        let mut all: Vec<_> = self.entities.ancestors(&self.principal).into_iter().flatten().collect();
+        all.push(&self.principal);
+        all
+    }
+
+    /// Cedar's request with these approvals and this evidence.
+    pub(crate) fn at(&self, point: &Point) -> Result<CedarRequest, Wrong> {
+        let context = context(self.facts, point)?;
+        CedarRequest::new(self.principal.clone(), self.action.clone(), self.resource.clone(), context, None)
+            .map_err(wrong)
+    }
+
+    /// Which policies of a set hold. In a set of permits and forbids, only the forbids where one holds.
+    pub(crate) fn ask(&self, request: &CedarRequest, set: &PolicySet) -> (Decision, Said) {
+        let response = self.authorizer.is_authorized(request, set, &self.entities);
+        let number = |id: &cedar_policy::PolicyId| AsRef::<str>::as_ref(id).parse().ok();
+        let holding = response.diagnostics().reason().filter_map(number).collect();
+        let failed = response.diagnostics().errors().filter_map(|error| match error {
+            cedar_policy::AuthorizationError::PolicyEvaluationError(error) => number(error.policy_id()),
+        });
+        (response.decision(), Said { holding, failed: failed.collect() })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn entities(&self) -> &Entities {
+        &self.entities
+    }
+}
+
+fn base(facts: &ContextFacts) -> Result<Point, Wrong> {
+    let mut point = Point { counts: [0; APPROVAL_COUNTS.len()], evidence: 0 };
+    for (name, count) in &facts.approvals {
+        let index = APPROVAL_COUNTS.iter().position(|known| known == name);
+        let slot = index.and_then(|index| point.counts.get_mut(index));
+        *slot.ok_or_else(|| Wrong(format!("`{name}` is no count of approvals")))? = *count;
+    }
+    for (name, there) in &facts.evidence {
+        let index = EVIDENCE.iter().position(|known| known == name);
+        let index = index.ok_or_else(|| Wrong(format!("`{name}` is no evidence")))?;
+        point.evidence |= u8::from(*there) << index;
+    }
+    debug_assert_eq!(point.evidence & !EVIDENCE_ALL, 0, "evidence has a bit for each fact");
+    Ok(point)
+}
+
+fn text(value: &str) -> RestrictedExpression {
+    RestrictedExpression::new_string(value.to_owned())
+}
+
+fn set(values: &BTreeSet<String>) -> RestrictedExpression {
+    RestrictedExpression::new_set(values.iter().map(|value| text(value)))
+}
+
+fn entities(
+    names: &Names,
+    principal: &EntityUid,
+    resource: &EntityUid,
+    action: &Entity,
+    request: &Request,
+) -> Result<Entities, Wrong> {
+    let who = &request.principal;
+    let roles = who.roles.iter();
+    let mut above: HashSet<EntityUid> =
+        roles.map(|role| EntityUid::from_type_name_and_id(names.role.clone(), EntityId::new(role))).collect();
+    let same = principal == resource;
+    if same {
+        // A principal that is its own target is one entity: both sets of parents.
+        above.extend(parents(names, &request.resource));
+    } else if let Some(tenant) = &who.tenant {
+        above.insert(EntityUid::from_type_name_and_id(names.tenant.clone(), EntityId::new(tenant)));
+    }
+    let own = ResourceFacts {
+        kind: who.kind.as_str().to_owned(),
+        id: who.id.clone(),
+        tenant: who.tenant.clone().or_else(|| request.resource.tenant.clone().filter(|_| same)),
+        owner: who.owner.clone().or_else(|| request.resource.owner.clone().filter(|_| same)),
+        created_by: request.resource.created_by.clone().filter(|_| same),
+        tags: if same { who.tags.union(&request.resource.tags).cloned().collect() } else { who.tags.clone() },
+    };
+    let mut all = vec![entity(principal, &own, above)?, action.clone()];
+    if !same {
+        all.push(entity(resource, &request.resource, parents(names, &request.resource))?);
+    }
+    Entities::from_entities(all, None).map_err(wrong)
+}
+
+fn parents(names: &Names, resource: &ResourceFacts) -> HashSet<EntityUid> {
+    let tenant = resource.tenant.as_ref().filter(|_| resource.kind != "Tenant");
+    let tenant = tenant.map(|id| EntityUid::from_type_name_and_id(names.tenant.clone(), EntityId::new(id)));
+    let provider = Some(names.provider.clone()).filter(|_| resource.kind != "Provider");
+    tenant.into_iter().chain(provider).collect()
+}
+
+fn entity(uid: &EntityUid, facts: &ResourceFacts, parents: HashSet<EntityUid>) -> Result<Entity, Wrong> {
+    let optional = [("owner", &facts.owner), ("tenant", &facts.tenant), ("created_by", &facts.created_by)];
+    let optional = optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), text(value.as_ref()?))));
+    let attributes = [
+        ("id".to_owned(), text(&facts.id)),
+        ("kind".to_owned(), text(&facts.kind)),
+        ("tags".to_owned(), set(&facts.tags)),
+    ];
+    Entity::new(uid.clone(), attributes.into_iter().chain(optional).collect(), parents).map_err(wrong)
+}
+
+fn context(facts: &ContextFacts, point: &Point) -> Result<Context, Wrong> {
+    let long = RestrictedExpression::new_long;
+    let truth = RestrictedExpression::new_bool;
+    let counts = APPROVAL_COUNTS.iter().zip(point.counts).map(|(name, count)| ((*name).to_owned(), long(count)));
+    let evidence = EVIDENCE.iter().enumerate();
+    let evidence = evidence.map(|(index, name)| ((*name).to_owned(), truth(point.evidence & (1 << index) != 0)));
+    let now = facts.now.as_micros();
+    let pairs = [
+        ("tenant", text(&facts.tenant)),
+        ("tenant_tags", set(&facts.tenant_tags)),
+        ("origin", text(&facts.origin)),
+        ("now_micros", long(now)),
+        ("hour", long(now.div_euclid(3_600_000_000).rem_euclid(24))),
+        // 1970-01-01 was a Thursday, the fourth day of the week.
+        ("weekday", long((now.div_euclid(86_400_000_000) + 3).rem_euclid(7) + 1)),
+        ("autonomy", text(&facts.autonomy)),
+        ("tainted", truth(facts.tainted)),
+        ("target_in_case", truth(facts.target_in_case)),
+        ("target_count", long(facts.target_count)),
+        ("recent_count", long(facts.recent_count)),
+        ("budget_left", long(facts.budget_left)),
+        ("on_behalf_of", set(&facts.on_behalf_of)),
+        ("granted_roles", set(&facts.granted_roles)),
+        ("approvals", RestrictedExpression::new_record(counts).map_err(wrong)?),
+        ("evidence", RestrictedExpression::new_record(evidence).map_err(wrong)?),
+        ("break_glass", truth(facts.break_glass)),
+        ("self_approval", truth(facts.self_approval)),
+    ];
+    Context::from_pairs(pairs.map(|(name, value)| (name.to_owned(), value))).map_err(wrong)
+}

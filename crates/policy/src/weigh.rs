@@ -1,0 +1,239 @@
+//! The policies of one call on a scale: which hold now, and which would hold with other approvals and evidence.
+//!
+//! Cedar is asked once per group of policies, once more with all approvals and evidence where the call does not
+//! pass as it is, and after that only for a policy whose atoms are answered in a way not seen before. Sound
+//! because `polarity` admits only monotone policies: one that says the same at both ends says it in between.
+
+use crate::{
+    engine::Engine,
+    facts::Request,
+    polarity::Point,
+    question::{Question, Said, Wrong},
+    slices::Group,
+};
+use cedar_policy::{Decision, PolicySet, Request as CedarRequest};
+
+/// A policy that approvals or evidence may change.
+#[derive(Debug)]
+struct Swing {
+    clause: usize,
+    permit: bool,
+    now: bool,
+    top: Option<bool>,
+    /// Answers seen, by the atoms' answers.
+    seen: Vec<(u16, bool)>,
+}
+
+/// One call's policies and what is known of them so far.
+pub(crate) struct Scale<'a> {
+    engine: &'a Engine,
+    question: &'a Question<'a>,
+    groups: Vec<&'a Group>,
+    fixed_permits: Vec<usize>,
+    fixed_forbids: Vec<usize>,
+    swings: Vec<Swing>,
+    failed: Vec<usize>,
+    /// Requests already made for points between the ends.
+    requests: Vec<(Point, CedarRequest)>,
+}
+
+impl<'a> Scale<'a> {
+    /// Ask what holds as things are.
+    pub(crate) fn new(engine: &'a Engine, question: &'a Question<'a>, request: &'a Request) -> Result<Self, Wrong> {
+        let above = question.principal_and_ancestors();
+        let own = engine.tenants.get(&request.context.tenant);
+        let plans = [Some(&engine.everywhere), own].into_iter().flatten();
+        let plans = plans.filter_map(|plans| plans.get(&request.action));
+        let groups: Vec<_> = plans.flat_map(|plan| plan.groups(&question.principal, &above)).collect();
+        let mut scale = Self {
+            engine,
+            question,
+            groups,
+            fixed_permits: Vec::new(),
+            fixed_forbids: Vec::new(),
+            swings: Vec::new(),
+            failed: Vec::new(),
+            requests: Vec::new(),
+        };
+        let now = question.at(&question.base)?;
+        scale.ask_fixed(&now);
+        if scale.fixed_forbids.is_empty() {
+            scale.ask_swings(&now);
+        }
+        Ok(scale)
+    }
+
+    fn ask_fixed(&mut self, now: &CedarRequest) {
+        for group in &self.groups {
+            if group.fixed.is_empty() {
+                continue;
+            }
+            let (decision, said) = self.question.ask(now, &group.fixed);
+            let list = if decision == Decision::Allow { &mut self.fixed_permits } else { &mut self.fixed_forbids };
+            list.extend(said.holding);
+            // A forbid that cannot be evaluated forbids; a permit that cannot be evaluated permits nothing.
+            let forbid = |index: &&usize| self.engine.clauses.get(**index).is_some_and(|clause| !clause.permit);
+            self.fixed_forbids.extend(said.failed.iter().filter(forbid));
+            self.failed.extend(said.failed);
+        }
+    }
+
+    /// What one set of permits or of forbids says: the indices that hold, failed forbids among them.
+    fn holding(&mut self, request: &CedarRequest, set: &PolicySet, permit: bool) -> Vec<usize> {
+        if set.is_empty() {
+            return Vec::new();
+        }
+        let (_, Said { mut holding, failed }) = self.question.ask(request, set);
+        if !permit {
+            holding.extend(&failed);
+        }
+        self.failed.extend(failed);
+        holding
+    }
+
+    fn ask_swings(&mut self, now: &CedarRequest) {
+        for group in self.groups.clone() {
+            for (permit, set) in [(false, &group.swing_forbids), (true, &group.swing_permits)] {
+                let holding = self.holding(now, set, permit);
+                for clause in group.clauses.iter().copied() {
+                    let known = self.engine.clauses.get(clause);
+                    if known.is_some_and(|known| known.swings() && known.permit == permit) {
+                        let now = holding.contains(&clause);
+                        self.swings.push(Swing { clause, permit, now, top: None, seen: Vec::new() });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ask what would hold with all approvals and all evidence.
+    pub(crate) fn reach_top(&mut self) -> Result<(), Wrong> {
+        if self.swings.is_empty() {
+            return Ok(());
+        }
+        let top = self.question.at(&Point::TOP)?;
+        let mut holding = Vec::new();
+        for group in self.groups.clone() {
+            holding.extend(self.holding(&top, &group.swing_forbids, false));
+            holding.extend(self.holding(&top, &group.swing_permits, true));
+        }
+        for swing in &mut self.swings {
+            swing.top = Some(holding.contains(&swing.clause));
+        }
+        Ok(())
+    }
+
+    /// A forbid holds that nothing can lift.
+    pub(crate) fn forbidden(&self) -> bool {
+        !self.fixed_forbids.is_empty()
+    }
+
+    /// Whether the call would be permitted with these approvals and this evidence.
+    pub(crate) fn passes(&mut self, point: &Point) -> Result<bool, Wrong> {
+        if self.forbidden() || self.blocked(point)? {
+            return Ok(false);
+        }
+        Ok(!self.fixed_permits.is_empty() || self.any(point, true)?)
+    }
+
+    /// Whether a forbid would hold.
+    pub(crate) fn blocked(&mut self, point: &Point) -> Result<bool, Wrong> {
+        self.any(point, false)
+    }
+
+    fn any(&mut self, point: &Point, permit: bool) -> Result<bool, Wrong> {
+        for index in 0..self.swings.len() {
+            if self.swings.get(index).is_some_and(|swing| swing.permit == permit) && self.holds(index, point)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The permits that would hold.
+    pub(crate) fn permits(&mut self, point: &Point) -> Result<Vec<usize>, Wrong> {
+        let mut all = self.fixed_permits.clone();
+        for index in 0..self.swings.len() {
+            let permit = self.swings.get(index).filter(|swing| swing.permit).map(|swing| swing.clause);
+            if let Some(clause) = permit
+                && self.holds(index, point)?
+            {
+                all.push(clause);
+            }
+        }
+        Ok(all)
+    }
+
+    /// Whether one swing would hold.
+    fn holds(&mut self, index: usize, point: &Point) -> Result<bool, Wrong> {
+        let Some(swing) = self.swings.get(index) else { return Ok(false) };
+        let Some(clause) = self.engine.clauses.get(swing.clause) else { return Ok(false) };
+        let base = self.question.base;
+        // `@defer` promises that this evidence, once there, lifts the forbid.
+        let promised = clause.defer != 0 && clause.defer & !point.evidence == 0 && clause.defer & !base.evidence != 0;
+        if promised {
+            return Ok(false);
+        }
+        if *point == base || swing.top == Some(swing.now) {
+            return Ok(swing.now);
+        }
+        let answers = point.answers(&clause.atoms);
+        if answers == base.answers(&clause.atoms) {
+            return Ok(swing.now);
+        }
+        if let (Some(top), true) = (swing.top, answers == Point::TOP.answers(&clause.atoms)) {
+            return Ok(top);
+        }
+        if let Some((_, held)) = swing.seen.iter().find(|(seen, _)| *seen == answers) {
+            return Ok(*held);
+        }
+        let (clause, permit) = (swing.clause, swing.permit);
+        let held = self.ask_alone(clause, permit, point)?;
+        if let Some(swing) = self.swings.get_mut(index) {
+            swing.seen.push((answers, held));
+        }
+        Ok(held)
+    }
+
+    fn ask_alone(&mut self, clause: usize, permit: bool, point: &Point) -> Result<bool, Wrong> {
+        let engine = self.engine;
+        let Some(set) = engine.alone.get(clause) else { return Ok(!permit) };
+        let made = self.requests.iter().position(|(made, _)| made == point);
+        let request = match made.and_then(|index| self.requests.get(index)) {
+            Some((_, request)) => request.clone(),
+            None => {
+                let request = self.question.at(point)?;
+                self.requests.push((*point, request.clone()));
+                request
+            }
+        };
+        Ok(!self.holding(&request, set, permit).is_empty())
+    }
+
+    /// The forbids that hold as things are.
+    pub(crate) fn forbids_now(&self) -> Vec<usize> {
+        let swings = self.swings.iter().filter(|swing| !swing.permit && swing.now).map(|swing| swing.clause);
+        self.fixed_forbids.iter().copied().chain(swings).collect()
+    }
+
+    /// Of the forbids that hold, those that no approval or evidence lifts; where each could be lifted alone, all.
+    pub(crate) fn final_forbids(&self) -> Vec<usize> {
+        if self.forbidden() {
+            return self.fixed_forbids.clone();
+        }
+        let lasting = self.swings.iter().filter(|swing| !swing.permit && swing.top == Some(true));
+        let deferring = |clause: &usize| self.engine.clauses.get(*clause).is_some_and(|clause| clause.defer != 0);
+        let lasting: Vec<_> = lasting.map(|swing| swing.clause).filter(|clause| !deferring(clause)).collect();
+        if lasting.is_empty() { self.forbids_now() } else { lasting }
+    }
+
+    /// All policies whose scope may match.
+    pub(crate) fn candidates(&self) -> Vec<usize> {
+        self.groups.iter().flat_map(|group| group.clauses.iter().copied()).collect()
+    }
+
+    /// Policies that could not be evaluated.
+    pub(crate) fn failed(&self) -> Vec<usize> {
+        self.failed.clone()
+    }
+}
