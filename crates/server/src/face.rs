@@ -17,6 +17,9 @@ const CALL_OPERATION: &str = "operation.call";
 
 /// What the faces need besides the door; the composition root has it.
 pub trait Hooks: Send + Sync {
+    /// Where the present comes from.
+    fn clock(&self) -> &dyn ids::Clock;
+
     /// Where request ids come from.
     fn entropy(&self) -> &dyn ids::Entropy;
 

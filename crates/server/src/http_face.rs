@@ -123,11 +123,14 @@ async fn dispatch(
         *route = exempt.name();
         return match *request.method() {
             http::Method::GET | http::Method::HEAD => Ok(exempt.answer(shared, seen, request.headers()).await?),
-            ref method => other_method(method, &[Method::Get]),
+            ref method => other_method(method, names(&[Method::Get])),
         };
     }
     if request.uri().path() == MCP_PATH {
         *route = "mcp";
+        if !matches!(*request.method(), http::Method::DELETE | http::Method::GET | http::Method::POST) {
+            return other_method(request.method(), vec!["DELETE", "GET", "POST"]);
+        }
         return Ok(faces.mcp.answer(seen, request).await?);
     }
     let method = operation_method(request.method());
@@ -136,7 +139,7 @@ async fn dispatch(
             *route = id;
             operation(shared, seen, request, id, fields).await
         }
-        Found::OtherMethods(methods) => other_method(request.method(), &methods),
+        Found::OtherMethods(methods) => other_method(request.method(), names(&methods)),
         Found::Nothing => {
             let detail = "there is no such route; `/openapi.json` lists all of them";
             Err(Problem::new(ProblemKind::NotFound, detail).into())
@@ -191,12 +194,17 @@ fn admit(shared: &Shared, request: &Request<Body>) -> Result<(), Problem> {
     })
 }
 
-/// Answer `OPTIONS`; refuse any other method that the route does not have.
-fn other_method(method: &http::Method, methods: &[Method]) -> Result<Response<Body>, Refusal> {
+/// The methods of a route, as HTTP names them.
+fn names(methods: &[Method]) -> Vec<&'static str> {
     let mut names: Vec<&str> = methods.iter().map(|method| method.as_str()).collect();
     if methods.contains(&Method::Get) {
         names.push("HEAD");
     }
+    names
+}
+
+/// Answer `OPTIONS`; refuse any other method that the route does not have.
+fn other_method(method: &http::Method, mut names: Vec<&str>) -> Result<Response<Body>, Refusal> {
     names.push("OPTIONS");
     let allow = names.join(", ");
     if method == http::Method::OPTIONS {

@@ -276,7 +276,17 @@ impl ids::Entropy for Fixed {
     }
 }
 
+impl ids::Clock for Fixed {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(0)
+    }
+}
+
 impl Hooks for Fixed {
+    fn clock(&self) -> &dyn ids::Clock {
+        self
+    }
+
     fn entropy(&self) -> &dyn ids::Entropy {
         self
     }
@@ -360,10 +370,13 @@ impl Answer {
         self.body["type"].as_str().unwrap().strip_prefix("urn:posse:problem:").unwrap()
     }
 
-    /// The pointers of all faults.
+    /// The pointers of all faults, sorted: their order depends on how JSON objects are kept.
     pub(crate) fn pointers(&self) -> Vec<&str> {
         let errors = self.body["errors"].as_array();
-        errors.into_iter().flatten().map(|fault| fault["pointer"].as_str().unwrap()).collect()
+        let mut pointers: Vec<&str> =
+            errors.into_iter().flatten().map(|fault| fault["pointer"].as_str().unwrap()).collect();
+        pointers.sort_unstable();
+        pointers
     }
 }
 
