@@ -17,7 +17,7 @@ pub enum PayloadError {
     #[error("the input {0}")]
     Canonical(#[from] CanonicalError),
     /// Not what the record's digest was taken of.
-    #[error("does not match the digest in its record")]
+    #[error("does not match the digest in a record of its call")]
     Changed,
     /// Not a payload as one is written.
     #[error("is not a payload line in canonical form")]

@@ -3,7 +3,7 @@
 
 use crate::payload::{Payload, PayloadError};
 use ids::{ApprovalId, CallId, List, Owner, Principal, RunId, TenantId, Text, Timestamp};
-use seal::{CanonicalError, Digest, canonical_json};
+use seal::{Digest, INTEGER_MAX};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -13,23 +13,22 @@ pub const ENTRY_BYTES_MAX: usize = 65_535;
 /// Why an entry cannot be written or read.
 #[derive(Debug, Clone, Eq, PartialEq, Error)]
 pub enum RecordError {
-    /// A number that has no canonical form.
-    #[error("the record {0}")]
-    Canonical(#[from] CanonicalError),
     /// Not a record of this format, with what is wrong.
     #[error("is not a record of format 1: {0}")]
     Format(String),
     /// Longer than an entry may be.
     #[error("the record has {0} bytes; at most {ENTRY_BYTES_MAX} fit an entry")]
     Length(usize),
+    /// A number that a reader with double precision would read as another.
+    #[error("the record holds {0}, which is beyond 2^53")]
+    Number(u64),
     /// The same content in another spelling.
     #[error("is not in canonical form (RFC 8785)")]
     Spelling,
 }
 
 /// One entry of a tree.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Leaf {
     /// A call through the gate.
     Call(Box<Record>),
@@ -41,10 +40,21 @@ impl Leaf {
     /// The bytes that are hashed and kept.
     ///
     /// # Errors
-    /// [`RecordError::Canonical`] for numbers beyond 2^53, [`RecordError::Length`] past [`ENTRY_BYTES_MAX`].
+    /// [`RecordError::Number`] beyond 2^53, [`RecordError::Length`] past [`ENTRY_BYTES_MAX`].
     pub fn encode(&self) -> Result<Vec<u8>, RecordError> {
-        let value = serde_json::to_value(self).map_err(|error| RecordError::Format(error.to_string()))?;
-        let bytes = canonical_json(&value)?;
+        // The structs declare their members in canonical order, so plain serialisation is canonical: a tenth of the
+        // time of sorting a tree of values. A test holds it against the sorter.
+        let (bytes, largest) = match self {
+            Self::Call(record) => {
+                let count = record.aggregate.as_ref().map_or(0, |aggregate| aggregate.count);
+                (serde_json::to_vec(record), record.duration_us.max(count))
+            }
+            Self::Checkpoint(head) => (serde_json::to_vec(head), head.size),
+        };
+        let bytes = bytes.map_err(|error| RecordError::Format(error.to_string()))?;
+        if largest > INTEGER_MAX {
+            return Err(RecordError::Number(largest));
+        }
         if bytes.len() > ENTRY_BYTES_MAX { Err(RecordError::Length(bytes.len())) } else { Ok(bytes) }
     }
 
@@ -53,7 +63,17 @@ impl Leaf {
     /// # Errors
     /// [`RecordError`] unless [`Leaf::encode`] gives exactly these bytes: an unknown field or another spelling is refused.
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
-        let leaf: Self = serde_json::from_slice(bytes).map_err(|error| RecordError::Format(error.to_string()))?;
+        /// What only a head has.
+        #[derive(Deserialize)]
+        struct Peek {
+            root: Option<serde::de::IgnoredAny>,
+        }
+        let failed = |error: serde_json::Error| RecordError::Format(error.to_string());
+        let peek: Peek = serde_json::from_slice(bytes).map_err(failed)?;
+        let leaf = match peek.root {
+            Some(_) => Self::Checkpoint(serde_json::from_slice(bytes).map_err(failed)?),
+            None => Self::Call(serde_json::from_slice(bytes).map_err(failed)?),
+        };
         if leaf.encode()? == bytes { Ok(leaf) } else { Err(RecordError::Spelling) }
     }
 
@@ -87,55 +107,57 @@ impl<'de> Deserialize<'de> for FormatVersion {
 }
 
 /// One call: who did what to what, on whose behalf, why it was let through, and what came of it.
+///
+/// Members stand in canonical order (here and in every struct below): see [`Leaf::encode`].
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Record {
-    /// Format version.
-    pub v: FormatVersion,
-    /// The call; the two records of a call share it.
-    pub call: CallId,
-    /// When the record was made.
-    pub time: Timestamp,
-    /// Whose tree it is in; absent for the provider's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tenant: Option<TenantId>,
-    /// Who called.
-    pub principal: Principal,
-    /// For whom, outermost first: an agent's person, a run's starter.
-    #[serde(default, skip_serializing_if = "empty")]
-    pub on_behalf_of: List<Principal, 16>,
-    /// The agent's run.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub run: Option<RunId>,
-    /// The operation's id, for example `case.open`.
-    pub operation: Text<128>,
-    /// What the operation does to the world.
-    pub effect: Effect,
-    /// Which record of the call this is.
-    pub phase: Phase,
-    /// What the platform resolved as target.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub target: Option<Target>,
-    /// SHA-256 over salt and canonical input: see [`Payload`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub input_digest: Option<Digest>,
-    /// What policy said.
-    pub decision: Decision,
-    /// The approvals that the decision counted.
-    #[serde(default, skip_serializing_if = "empty")]
-    pub approvals: List<ApprovalUse, 8>,
-    /// What came of it.
-    pub outcome: Outcome,
-    /// From receipt to this record, in microseconds.
-    pub duration_us: u64,
-    /// Where the call came from.
-    pub origin: Origin,
     /// What an agent was made of when it called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentDigests>,
     /// For records that stand for many refused calls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aggregate: Option<Aggregate>,
+    /// The approvals that the decision counted.
+    #[serde(default, skip_serializing_if = "empty")]
+    pub approvals: List<ApprovalUse, 8>,
+    /// The call; the two records of a call share it.
+    pub call: CallId,
+    /// What policy said.
+    pub decision: Decision,
+    /// From receipt to this record, in microseconds; at most 2^53 - 1.
+    pub duration_us: u64,
+    /// What the operation does to the world.
+    pub effect: Effect,
+    /// SHA-256 over salt and canonical input: see [`Payload`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_digest: Option<Digest>,
+    /// For whom, outermost first: an agent's person, a run's starter.
+    #[serde(default, skip_serializing_if = "empty")]
+    pub on_behalf_of: List<Principal, 16>,
+    /// The operation's id, for example `case.open`.
+    pub operation: Text<128>,
+    /// Where the call came from.
+    pub origin: Origin,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// Which record of the call this is.
+    pub phase: Phase,
+    /// Who called.
+    pub principal: Principal,
+    /// The agent's run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
+    /// What the platform resolved as target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<Target>,
+    /// Whose tree it is in; absent for the provider's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<TenantId>,
+    /// When the record was made.
+    pub time: Timestamp,
+    /// Format version.
+    pub v: FormatVersion,
 }
 
 fn empty<T, const MAX: usize>(list: &List<T, MAX>) -> bool {
@@ -189,17 +211,20 @@ pub enum Phase {
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Target {
+    /// Its id.
+    pub id: Text<256>,
     /// The entity's type, for example `case`.
     #[serde(rename = "type")]
     pub kind: Text<64>,
-    /// Its id.
-    pub id: Text<256>,
 }
 
 /// What policy said.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Decision {
+    /// What the caller must put up with, for example `rows_max=100`.
+    #[serde(default, skip_serializing_if = "empty")]
+    pub obligations: List<Text<128>, 16>,
     /// One of the five outcomes.
     pub outcome: Decided,
     /// The policies that determined it.
@@ -211,9 +236,6 @@ pub struct Decision {
     /// The approval rung, where one was asked for or met.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rung: Option<Text<64>>,
-    /// What the caller must put up with, for example `rows_max=100`.
-    #[serde(default, skip_serializing_if = "empty")]
-    pub obligations: List<Text<128>, 16>,
 }
 
 /// The five outcomes of a decision.
@@ -246,14 +268,14 @@ pub struct ApprovalUse {
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Outcome {
-    /// The HTTP status that the call ended with, whatever the face; 0 in an intent.
-    pub status: u16,
-    /// The problem's type, where it failed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub problem: Option<Text<128>>,
     /// What went wrong outside, in an outcome record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Text<512>>,
+    /// The problem's type, where it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<Text<128>>,
+    /// The HTTP status that the call ended with, whatever the face; 0 in an intent.
+    pub status: u16,
 }
 
 /// Through which face a call came.
@@ -280,17 +302,17 @@ pub enum Face {
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Origin {
-    /// The face.
-    pub face: Face,
     /// The peer's address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<Text<64>>,
-    /// What the client calls itself: a claim.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user_agent: Option<Text<256>>,
+    /// The face.
+    pub face: Face,
     /// The request's id, as in logs and problems.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<Text<64>>,
+    /// What the client calls itself: a claim.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<Text<256>>,
 }
 
 /// What an agent was made of when it called.
@@ -327,14 +349,14 @@ pub struct Aggregate {
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TenantCheckpoint {
-    /// Format version.
-    pub v: FormatVersion,
-    /// When it was taken.
-    pub time: Timestamp,
-    /// Whose tree.
-    pub tenant: TenantId,
-    /// How many entries it had.
-    pub size: u64,
     /// The root over them.
     pub root: Digest,
+    /// How many entries it had; at most 2^53 - 1.
+    pub size: u64,
+    /// Whose tree.
+    pub tenant: TenantId,
+    /// When it was taken.
+    pub time: Timestamp,
+    /// Format version.
+    pub v: FormatVersion,
 }

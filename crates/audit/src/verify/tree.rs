@@ -6,7 +6,7 @@ use super::{Commitments, Expected, ExpectedFrom, read_checkpoint, sizes};
 use crate::checkpoint::{Checkpoint, LogName, folder_of};
 use crate::export::payload_path;
 use crate::note::NoteVerifier;
-use crate::payload::Payload;
+use crate::payload::{Payload, PayloadError};
 use crate::record::{Leaf, Record};
 use crate::report::{FaultKind, Faults, TreeReport};
 use crate::tile::{TileBuilder, TileId, TileKind, read_bundle};
@@ -139,10 +139,12 @@ impl<'a> TreeCheck<'a> {
     }
 
     fn payloads(&mut self, bundle: u64, records: &[Record], contents: &mut Contents<'_>, faults: &mut Faults) {
-        // The first record of a call names its payload: the intent, where there are two.
-        let mut open: BTreeMap<CallId, &Record> = BTreeMap::new();
-        for record in records.iter().filter(|record| record.input_digest.is_some()) {
-            open.entry(record.call).or_insert(record);
+        // Intent and outcome of a call may name the same input, or each its own.
+        let mut open: BTreeMap<(CallId, Digest), &Record> = BTreeMap::new();
+        for record in records {
+            if let Some(digest) = record.input_digest {
+                open.entry((record.call, digest)).or_insert(record);
+            }
         }
         let path = payload_path(&self.folder, bundle);
         if contents.has(&path)
@@ -154,8 +156,8 @@ impl<'a> TreeCheck<'a> {
             }
             for (place, line) in lines.unwrap_or(&bytes).split(|byte| *byte == b'\n').enumerate() {
                 let checked = Payload::decode(line).and_then(|payload| {
-                    let record = open.remove(&payload.call).ok_or(crate::PayloadError::Call)?;
-                    record.check_payload(&payload)
+                    let named = open.remove(&(payload.call, payload.digest()?));
+                    named.ok_or(PayloadError::Changed)?.check_payload(&payload)
                 });
                 match checked {
                     Ok(()) => self.payloads += 1,

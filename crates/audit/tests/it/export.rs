@@ -1,7 +1,9 @@
 //! What the verifier says about folders that are whole, and about those that a writer should not have made.
 
 use crate::fixture::{FileMap, LOG, Log, record, signer, tenant, time};
-use audit::{ExportBuilder, ExportError, FaultKind, Leaf, Report, Verdict, VerifyOptions, verify};
+use audit::{
+    ExportBuilder, ExportError, FaultKind, Leaf, Payload, Phase, Record, Report, Verdict, VerifyOptions, verify,
+};
 use ids::Owner;
 
 fn with_key(log: &Log, files: &FileMap) -> Report {
@@ -29,6 +31,24 @@ fn expired_payloads_are_counted_and_no_fault() {
     let log = Log::sample(1, 0, &[("acme", 300)]);
     let tree = with_key(&log, &log.export()).trees.pop().unwrap();
     assert_eq!((tree.size, tree.payloads, tree.payloads_absent), (300, 240, 60));
+}
+
+#[test]
+fn intent_and_outcome_may_each_have_a_payload_and_a_payload_only_one_line() {
+    let mut log = Log::sample(1, 0, &[("acme", 2)]);
+    let acme = Owner::Tenant(tenant("acme"));
+    let ((intent, payload), second) = (record(acme, 1), Payload { input: "isolated".into(), ..record(acme, 1).1 });
+    let outcome = Record { phase: Phase::Outcome, input_digest: Some(second.digest().unwrap()), ..intent };
+    let outcome = Leaf::Call(Box::new(outcome)).encode().unwrap();
+    log.trees.get_mut(&acme).unwrap().push((outcome, Some(second)));
+    log.commit();
+    let report = with_key(&log, &log.export());
+    assert_eq!((report.verdict, report.trees.last().map(|tree| tree.payloads)), (Verdict::Valid, Some(3)));
+    let again = log.trees[&acme][1].0.clone();
+    log.trees.get_mut(&acme).unwrap().push((again, Some(payload)));
+    log.commit();
+    let report = with_key(&log, &log.export());
+    assert_eq!(report.faults.iter().map(|fault| fault.what).collect::<Vec<_>>(), [FaultKind::Payload]);
 }
 
 #[test]

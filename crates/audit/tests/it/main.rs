@@ -9,4 +9,5 @@ mod notes;
 mod oracle;
 mod records;
 mod tamper;
+mod total;
 mod tree;

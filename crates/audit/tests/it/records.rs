@@ -12,12 +12,18 @@ fn encoded(record: &Record) -> Vec<u8> {
     Leaf::Call(Box::new(record.clone())).encode().unwrap()
 }
 
+/// The same value through the general writer of canonical JSON.
+fn sorted(bytes: &[u8]) -> Vec<u8> {
+    seal::canonical_json(&serde_json::from_slice(bytes).unwrap()).unwrap()
+}
+
 #[test]
 fn an_entry_reads_back_and_has_one_spelling() {
     let owner = Owner::Tenant(tenant("acme"));
     for index in 0..8 {
         let (record, _) = record(owner, index);
         let bytes = encoded(&record);
+        assert_eq!(bytes, sorted(&bytes), "members in canonical order");
         assert_eq!(Leaf::decode(&bytes), Ok(Leaf::Call(Box::new(record))));
         let line = String::from_utf8(bytes).unwrap();
         let unknown = line.replacen('{', "{\"added\":1,", 1);
@@ -39,7 +45,9 @@ fn a_checkpoint_entry_belongs_to_the_provider() {
         TenantCheckpoint { v: FormatVersion, time: time(0), tenant: tenant("acme"), size: 3, root: Digest::of(b"r") };
     let leaf = Leaf::Checkpoint(head);
     assert_eq!(leaf.owner(), Owner::Provider);
-    assert_eq!(Leaf::decode(&leaf.encode().unwrap()), Ok(leaf));
+    let bytes = leaf.encode().unwrap();
+    assert_eq!(bytes, sorted(&bytes));
+    assert_eq!(Leaf::decode(&bytes), Ok(leaf));
 }
 
 #[test]
@@ -71,10 +79,14 @@ fn the_largest_record_fits_an_entry() {
     let digest = Some(Digest::of(b""));
     record.agent = Some(audit::AgentDigests { charter: digest, model: digest, prompt: digest, skill: digest });
     record.aggregate = Some(Aggregate { count: seal::INTEGER_MAX, since: time(1), until: time(2) });
-    let length = encoded(&record).len();
-    assert!(length <= ENTRY_BYTES_MAX, "{length}");
+    let bytes = encoded(&record);
+    assert!(bytes.len() <= ENTRY_BYTES_MAX, "{}", bytes.len());
+    // Every member is there, and every character that JSON must escape.
+    assert_eq!(bytes, sorted(&bytes));
+    record.outcome.error = Some(text("\u{8}\t\n\u{c}\r\u{1f}\"\\/\u{7f}\u{2028}é\u{1f600}"));
+    assert_eq!(encoded(&record), sorted(&encoded(&record)));
     record.duration_us += 1;
-    assert!(matches!(Leaf::Call(Box::new(record)).encode(), Err(RecordError::Canonical(_))));
+    assert!(matches!(Leaf::Call(Box::new(record)).encode(), Err(RecordError::Number(_))));
 }
 
 #[test]
