@@ -1,0 +1,143 @@
+//! The tree of commands: one resource, one verb for each operation, and the commands that are none.
+
+use crate::argument::Argument;
+use crate::{Exit, Program};
+use api::{Effect, Spec};
+use clap::builder::PossibleValuesParser;
+use clap::error::ErrorKind;
+use clap::{Arg, ArgAction, Command};
+use std::collections::BTreeMap;
+use std::io::Write;
+
+const ABOUT: &str = "Posse: people, AI agents, rules and schedules operate security through one policy-checked door.";
+const ENVIRONMENT: &str = "Environment:
+  POSSE_URL    the server, http://127.0.0.1:8700 where nothing is said
+  POSSE_TOKEN  the credential; --token-file FILE goes before it
+
+Ends with: 0 done, 1 failed, 2 not a right command or input, 3 denied, 4 waits for approval, 5 waits for evidence.
+Learn it all at once: posse --ai-help";
+
+/// The whole tree.
+pub(crate) fn tree(program: &Program) -> Command {
+    let mut root = Command::new("posse")
+        .version(program.version)
+        .about(ABOUT)
+        .after_help(ENVIRONMENT)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
+        .args(everywhere(program));
+    for other in &program.others {
+        root = root.subcommand(Command::new(other.name).about(other.about));
+    }
+    root = root.subcommand(crate::mcp::command());
+    for (family, specs) in families(&program.specs) {
+        let words: Vec<&str> = specs.iter().filter_map(|spec| Some(spec.meta.id.split_once('.')?.1)).collect();
+        let mut command = Command::new(kebab(family))
+            .about(words.join(", ").replace('_', "-"))
+            .subcommand_required(true)
+            .arg_required_else_help(true)
+            .disable_help_subcommand(true);
+        for spec in specs {
+            command = command.subcommand(operation(spec));
+        }
+        root = root.subcommand(offline(family, command));
+    }
+    root
+}
+
+/// Operations by their resource.
+pub(crate) fn families(specs: &[Spec]) -> BTreeMap<&'static str, Vec<&Spec>> {
+    let mut families: BTreeMap<&'static str, Vec<&Spec>> = BTreeMap::new();
+    for spec in specs {
+        families.entry(spec.meta.family()).or_default().push(spec);
+    }
+    families
+}
+
+/// A word of an operation's id as a word of the command line.
+pub(crate) fn kebab(word: &str) -> String {
+    word.replace('_', "-")
+}
+
+/// The verb of an operation as a word of the command line.
+pub(crate) fn verb(spec: &Spec) -> String {
+    kebab(spec.meta.id.split_once('.').map_or(spec.meta.id, |(_, verb)| verb))
+}
+
+/// Whether an operation answers with pages.
+pub(crate) fn is_list(spec: &Spec) -> bool {
+    let pages = spec.output_schema.get("properties").is_some_and(|fields| fields.get("next_cursor").is_some());
+    pages && spec.fields().any(|(field, _)| field == "cursor")
+}
+
+/// `posse resource verb --flag value` for the example that the operation was declared with.
+pub(crate) fn example(spec: &Spec) -> String {
+    let arguments = Argument::all(spec);
+    let flags = arguments
+        .iter()
+        .flat_map(|argument| spec.example.get(argument.field).map(|value| argument.example(value)).unwrap_or_default());
+    std::iter::once(spec.cli()).chain(flags).collect::<Vec<_>>().join(" ")
+}
+
+/// A command line that the parser did not take, or a question for help.
+pub(crate) fn refused(error: &clap::Error, output: &mut dyn Write, errors: &mut dyn Write) -> Exit {
+    let text = error.to_string();
+    let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    // Nobody is left to tell where this cannot be written.
+    let _ = if asked { write!(output, "{text}") } else { write!(errors, "{text}") };
+    if asked { Exit::Done } else { Exit::Usage }
+}
+
+fn operation(spec: &Spec) -> Command {
+    let meta = &spec.meta;
+    let after =
+        format!("Example:\n  {}\n\nThis is {} {} ({}).", example(spec), meta.method.as_str(), meta.path, meta.id);
+    let mut command = Command::new(verb(spec))
+        .about(spec.summary.clone())
+        .long_about(spec.description.clone())
+        .after_help(after)
+        .arg(
+            Arg::new("input")
+                .long("input")
+                .value_name("JSON|@FILE|-")
+                .help("The whole input as one JSON object; single flags go before its fields"),
+        )
+        .args(Argument::all(spec).iter().map(Argument::to_arg));
+    if meta.effect != Effect::Read {
+        let help = "A key of your own: the same call with the same key is carried out once, however often it is sent";
+        command = command.arg(Arg::new("idempotency-key").long("idempotency-key").value_name("KEY").help(help));
+    }
+    if is_list(spec) {
+        let help = "Follow the cursors to the end, page by page";
+        command = command.arg(Arg::new("all").long("all").action(ArgAction::SetTrue).help(help));
+    }
+    if meta.id == crate::export::OPERATION { crate::export::arguments(command) } else { command }
+}
+
+/// The commands of a resource that need no server.
+fn offline(family: &str, command: Command) -> Command {
+    match family {
+        "audit" => command.subcommand(crate::audit_folder::command()),
+        _ => command,
+    }
+}
+
+fn everywhere(program: &Program) -> Vec<Arg> {
+    let flag = |name: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name(value).help(help).global(true).help_heading("Everywhere")
+    };
+    let mut all = vec![
+        flag("url", "URL", "The server; else POSSE_URL"),
+        flag("token-file", "FILE", "A file that holds the credential; else POSSE_TOKEN"),
+        flag("output", "FORMAT", "table on a terminal, json elsewhere")
+            .value_parser(PossibleValuesParser::new(["table", "json", "jsonl", "yaml"])),
+        flag("ai-help", "", "Teach a model: all commands, one resource or one command as compact Markdown")
+            .num_args(0)
+            .action(ArgAction::SetTrue),
+    ];
+    if program.open_data_dir.is_some() {
+        all.push(flag("data-dir", "DIR", "Without a server: open this data folder, which no server may hold open"));
+    }
+    all
+}
