@@ -40,7 +40,10 @@ impl Default for PasswordCost {
 #[derive(Debug, Clone, Copy, Eq, PartialEq, Error)]
 pub enum PasswordError {
     /// The cost is out of argon2's range.
-    #[error("{0:?} is no cost argon2 knows; memory is at least 8 KiB per lane, passes and lanes at least 1")]
+    #[error(
+        "{} KiB, {} passes and {} lanes are no cost argon2 knows; give at least 8 KiB per lane, 1 pass and 1 lane",
+        .0.memory_kib, .0.passes, .0.lanes
+    )]
     Cost(PasswordCost),
     /// A stored text is not an argon2id hash.
     #[error("the stored password hash is not an argon2id hash in PHC text")]

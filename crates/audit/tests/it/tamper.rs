@@ -1,5 +1,5 @@
-//! Tampering: seeded changes to an export, each of which the verifier must notice. Every change is made three times over: as it is,
-//! by someone who also corrects the manifest, and by someone who even has the manifest signed (so that the trees must tell).
+//! Tampering: seeded changes to an export, each of which the verifier must notice. Each is made as it
+//! is, or by someone who also corrects the manifest, or by someone who even has the manifest signed (so that the trees must tell).
 //! `POSSE_TAMPER_MUTATIONS` sets how many; 200 by default, 1,000 in acceptance.
 
 use crate::fixture::{FileMap, LOG, Log, signer, tenant};
