@@ -60,7 +60,7 @@ pub struct JobGet {
     pub job: JobId,
 }
 
-/// List the jobs of one tenant or of the provider, oldest first.
+/// List the jobs of one tenant or of the provider, newest first.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JobList {

@@ -1,1 +1,54 @@
-//! Crate `control`: being built.
+//! The gate and the handlers: every request of a principal passes authenticate, validate, resolve, decide, handle and
+//! commit here, and there is no second way in.
+//!
+//! A handler reads from a snapshot and returns what should change; it cannot write. Only [`gate`] commits, and only
+//! together with the record of the call. Faces see nothing of this crate but [`Control`] as an [`api::Door`].
+
+mod admission;
+mod approvals;
+mod authenticate;
+mod catalogue;
+mod context;
+mod cursor;
+mod decide;
+mod door;
+mod gate;
+mod identity;
+mod kill;
+mod masking;
+mod narrow;
+mod open;
+mod outcome;
+mod rate;
+mod reconcile;
+mod record;
+mod refusal;
+mod registry;
+mod selector;
+mod sequencer;
+mod settings;
+mod target;
+
+mod agent;
+mod approval;
+mod audit_log;
+mod job;
+mod kill_switch;
+mod me;
+mod policies;
+mod policy_questions;
+mod role;
+mod service_key;
+mod system;
+mod tenant;
+mod user;
+
+pub use admission::Admitted;
+pub use context::Control;
+pub use identity::Identity;
+pub use open::{OpenError, Opened, Running};
+pub use outcome::Outcome;
+pub use refusal::Refusal;
+pub use registry::{Handle, Registry};
+pub use settings::{Rate, Settings};
+pub use target::Target;

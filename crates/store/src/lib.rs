@@ -9,6 +9,8 @@ mod changes;
 mod commit;
 mod config;
 mod engine;
+#[cfg(test)]
+mod fault_test;
 mod job;
 mod job_queue;
 mod message;
@@ -16,6 +18,7 @@ mod migration;
 mod open;
 mod outbox;
 mod resource;
+mod resources;
 mod rows;
 #[cfg(test)]
 mod schema_test;
@@ -36,6 +39,7 @@ pub use job_queue::Jobs;
 pub use message::{Message, MessagePage, MessageState, NewMessage, Outcome};
 pub use outbox::{Outbox, Recovered};
 pub use resource::{Key, Order, Page, Resource, Stored, sortable};
+pub use resources::*;
 pub use shared::{Health, Stats};
 pub use snapshot::{ReadError, Snapshot};
 pub use sweep::{Sweep, Swept};
@@ -81,6 +85,16 @@ impl Store {
     /// [`OpenError::Locked`] where another process has it open; see the others for what else can be wrong.
     pub async fn open(config: Config, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Result<Self, OpenError> {
         let (opener, lock) = open::target(&config.target)?;
+        Self::start(opener, lock, &config, clock, entropy).await
+    }
+
+    async fn start(
+        opener: open::Opener,
+        lock: open::Lock,
+        config: &Config,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, OpenError> {
         let mut connection = opener.writer().await?;
         migration::migrate(&mut connection, clock.now()).await?;
         let readers = opener.readers(config.readers);

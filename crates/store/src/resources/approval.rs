@@ -152,10 +152,8 @@ impl Resource for Approval {
         self.tenant.into()
     }
     fn keys(&self) -> Vec<Key> {
-        let mut keys = vec![
-            Key::lookup("state", self.state.as_str()),
-            Key::lookup("proposer", self.caller.principal.to_string()),
-        ];
+        let mut keys =
+            vec![Key::lookup("state", self.state.as_str()), Key::lookup("proposer", self.caller.principal.to_string())];
         if self.state.waits() {
             keys.push(Key::lookup("due", sortable(self.expires_at)));
         }

@@ -1,0 +1,281 @@
+//! From a bearer token to an [`Identity`]. Identities are cached by the token's hash and re-read when anything that they
+//! are made of has changed; expiry and the kill switch are judged at every call.
+
+use crate::context::{Control, Inner};
+use crate::identity::{Held, Identity};
+use crate::refusal::Refusal;
+use crate::selector::Selector;
+use api::{Problem, ProblemKind};
+use ids::{AgentId, Owner, Principal, Scope, ServiceKeyId, Timestamp, UserId};
+use seal::{Digest, SecretText, Token};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use store::{
+    Agent, AgentState, Assignment, Credential, CredentialKind, Page, ServiceKey, Snapshot, Stored, Tenant, TenantState,
+    User, UserState,
+};
+
+/// Entries past this number are dropped all at once: simpler than an order of use, and rare.
+const CACHE_MAX: usize = 50_000;
+
+/// Identities by the hash of their token.
+#[derive(Default)]
+pub(crate) struct IdentityCache {
+    entries: RwLock<HashMap<Digest, (u64, Arc<Identity>)>>,
+}
+
+impl IdentityCache {
+    fn look(&self, hash: &Digest, epoch: u64) -> Option<Arc<Identity>> {
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        entries.get(hash).filter(|(made, _)| *made == epoch).map(|(_, identity)| identity.clone())
+    }
+
+    fn keep(&self, hash: Digest, epoch: u64, identity: Arc<Identity>) {
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        if entries.len() >= CACHE_MAX {
+            entries.clear();
+        }
+        entries.insert(hash, (epoch, identity));
+    }
+}
+
+/// Failed attempts since the last aggregate record.
+#[derive(Default)]
+pub(crate) struct Failures {
+    counted: Mutex<Option<Counted>>,
+}
+
+/// How many attempts, and when.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counted {
+    pub(crate) count: u64,
+    pub(crate) since: Timestamp,
+    pub(crate) until: Timestamp,
+}
+
+impl Failures {
+    pub(crate) fn add(&self, now: Timestamp) {
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        *counted = Some(match *counted {
+            None => Counted { count: 1, since: now, until: now },
+            Some(before) => Counted { count: before.count.saturating_add(1), until: now, ..before },
+        });
+    }
+
+    /// What was counted, starting anew.
+    pub(crate) fn take(&self) -> Option<Counted> {
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// One text for every reason: a caller without a credential learns nothing about those that exist.
+pub(crate) fn unauthenticated() -> Problem {
+    Problem::new(ProblemKind::Unauthenticated, "the credential is missing, unknown, revoked or expired; get a new one")
+}
+
+/// What a principal is, apart from its credential.
+struct Standing {
+    home: Owner,
+    name: String,
+    owner: Option<UserId>,
+    credentials_from: Timestamp,
+}
+
+impl Control {
+    /// The identity behind a credential.
+    pub(crate) async fn authenticate(&self, credential: Option<&api::Credential>) -> Result<Arc<Identity>, Refusal> {
+        let found = match credential.and_then(|presented| Token::parse(presented.reveal())) {
+            Some(token) => self.identity_of(token.lookup_hash()).await?,
+            None => None,
+        };
+        let now = self.now();
+        match found.filter(|identity| identity.expires_at > now) {
+            Some(identity) => Ok(identity),
+            None => {
+                self.failures.add(now);
+                Err(unauthenticated().into())
+            }
+        }
+    }
+
+    async fn identity_of(&self, hash: Digest) -> Result<Option<Arc<Identity>>, Refusal> {
+        let epoch = self.epoch();
+        if let Some(identity) = self.identities.look(&hash, epoch) {
+            return Ok(Some(identity));
+        }
+        let snapshot = self.store.snapshot(Scope::Provider);
+        let Some(credential) = snapshot.find_one::<Credential>("hash", &hash.to_string()).await? else {
+            return Ok(None);
+        };
+        let Some(identity) = self.identity_with(&snapshot, credential.value).await? else { return Ok(None) };
+        let identity = Arc::new(identity);
+        self.identities.keep(hash, epoch, identity.clone());
+        Ok(Some(identity))
+    }
+
+    /// The identity that a stored credential stands for; none where it, its principal or its tenant is not good.
+    pub(crate) async fn identity_with(
+        &self,
+        snapshot: &Snapshot,
+        credential: Credential,
+    ) -> Result<Option<Identity>, Refusal> {
+        if credential.revoked {
+            return Ok(None);
+        }
+        let Some(standing) = self.standing(snapshot, &credential.principal).await? else { return Ok(None) };
+        let alive = credential.issued_at >= standing.credentials_from;
+        let place = credential.reach.map_or(standing.home, Owner::Tenant);
+        if !alive || !tenant_active(snapshot, place).await? || !tenant_active(snapshot, standing.home).await? {
+            return Ok(None);
+        }
+        Ok(Some(Identity {
+            roles: held_roles(snapshot, &credential.principal).await?,
+            principal: credential.principal,
+            home: standing.home,
+            credential: credential.id,
+            issued_at: credential.issued_at,
+            expires_at: credential.expires_at,
+            bound: credential.reach,
+            run: credential.run,
+            case: credential.case,
+            on_behalf_of: credential.on_behalf_of,
+            owner: standing.owner,
+            name: standing.name,
+        }))
+    }
+
+    async fn standing(&self, snapshot: &Snapshot, principal: &Principal) -> Result<Option<Standing>, Refusal> {
+        Ok(match principal {
+            Principal::User(id) => user_standing(snapshot, *id).await?,
+            Principal::Service(id) => service_standing(snapshot, *id).await?,
+            Principal::Agent(id) => self.agent_standing(snapshot, *id).await?,
+            // Sensors and rules get their identities with their own issues; the platform itself needs no bearer token.
+            Principal::Rule(_) | Principal::Sensor(_) | Principal::System(_) => None,
+        })
+    }
+
+    async fn agent_standing(&self, snapshot: &Snapshot, id: AgentId) -> Result<Option<Standing>, Refusal> {
+        let agent: Option<Stored<Agent>> = snapshot.read(&id.to_string()).await?;
+        let Some(agent) = agent.map(|stored| stored.value) else { return Ok(None) };
+        if agent.state != AgentState::Active || agent.expires_at <= self.now() {
+            return Ok(None);
+        }
+        // Nobody answers for an agent whose owner is gone.
+        if user_standing(snapshot, agent.owner).await?.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(Standing {
+            home: agent.tenant.into(),
+            name: agent.name,
+            owner: Some(agent.owner),
+            credentials_from: agent.credentials_from,
+        }))
+    }
+
+    /// What a principal may do without a credential at hand: for questions about others, and for approved calls.
+    pub(crate) async fn identity_for(
+        &self,
+        snapshot: &Snapshot,
+        principal: &Principal,
+    ) -> Result<Option<Identity>, Refusal> {
+        let now = self.now();
+        let standing_in = Credential {
+            id: ids::CredentialId::derive(&[b"question", principal.to_string().as_bytes()]),
+            kind: CredentialKind::Session,
+            hash: String::new(),
+            principal: principal.clone(),
+            tenant: None,
+            name: String::new(),
+            issued_at: now,
+            expires_at: now.plus(std::time::Duration::from_secs(60)),
+            revoked: false,
+            run: None,
+            reach: None,
+            case: None,
+            on_behalf_of: Vec::new(),
+        };
+        self.identity_with(snapshot, standing_in).await
+    }
+
+    /// The user with this e-mail and password. Unknown names cost the same time as wrong passwords.
+    pub(crate) async fn sign_in(&self, email: &str, password: &str) -> Result<Stored<User>, Refusal> {
+        let snapshot = self.store.snapshot(Scope::Provider);
+        let user = snapshot.find_one::<User>("email", email).await?;
+        let secret = SecretText::new(password).map_err(|_| Refusal::from(unauthenticated()))?;
+        let hash = user.as_ref().and_then(|user| user.value.password.clone());
+        let cost = self.settings.password_cost;
+        let verified =
+            tokio::task::spawn_blocking(move || match hash.and_then(|hash| seal::PasswordHash::parse(&hash).ok()) {
+                Some(hash) => hash.verify(&secret),
+                None => seal::PasswordHash::decoy_verify(&secret, cost),
+            })
+            .await
+            .map_err(|error| Refusal::bug("password verification ended", &error))?;
+        let active = |user: &Stored<User>| user.value.state == UserState::Active;
+        match user.filter(|user| verified && active(user)) {
+            Some(user) if tenant_active(&snapshot, user.value.tenant.into()).await? => Ok(user),
+            _ => {
+                self.failures.add(self.now());
+                Err(unauthenticated().into())
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// The problem of a call that the kill switch stops.
+    pub(crate) fn halted(&self, identity: &Identity, owner: Owner, effect: Option<api::Effect>) -> Result<(), Problem> {
+        match self.kill.halts(&identity.exposure(owner, effect)) {
+            None => Ok(()),
+            Some(id) => {
+                Err(Problem::new(ProblemKind::Halted, format!("engagement `{id}` of the kill switch holds this call")))
+            }
+        }
+    }
+}
+
+async fn user_standing(snapshot: &Snapshot, id: UserId) -> Result<Option<Standing>, Refusal> {
+    let user: Option<Stored<User>> = snapshot.read(&id.to_string()).await?;
+    Ok(user.map(|stored| stored.value).filter(|user| user.state == UserState::Active).map(|user| Standing {
+        home: user.tenant.into(),
+        name: user.display_name,
+        owner: None,
+        credentials_from: user.credentials_from,
+    }))
+}
+
+async fn service_standing(snapshot: &Snapshot, id: ServiceKeyId) -> Result<Option<Standing>, Refusal> {
+    let key: Option<Stored<ServiceKey>> = snapshot.read(&id.to_string()).await?;
+    Ok(key.map(|stored| stored.value).filter(|key| !key.revoked).map(|key| Standing {
+        home: key.tenant.into(),
+        name: key.name,
+        owner: None,
+        credentials_from: Timestamp::default(),
+    }))
+}
+
+async fn tenant_active(snapshot: &Snapshot, owner: Owner) -> Result<bool, Refusal> {
+    let Some(tenant) = owner.tenant() else { return Ok(true) };
+    let tenant: Option<Stored<Tenant>> = snapshot.read(&tenant.to_string()).await?;
+    Ok(tenant.is_some_and(|tenant| tenant.value.state == TenantState::Active))
+}
+
+/// All roles that a principal holds. A selector that no longer parses counts nowhere.
+pub(crate) async fn held_roles(snapshot: &Snapshot, principal: &Principal) -> Result<Vec<Held>, Refusal> {
+    let page = Page { key: Some(("principal", principal.to_string())), limit: 1000, ..Page::default() };
+    let assignments: Vec<Stored<Assignment>> = snapshot.list(&page).await?;
+    Ok(assignments
+        .into_iter()
+        .filter_map(|stored| {
+            let assignment = stored.value;
+            let selector = match assignment.selector {
+                None => None,
+                Some(text) => {
+                    let parsed = Selector::parse(&text).ok()?;
+                    Some((text, parsed))
+                }
+            };
+            Some(Held { role: assignment.role, place: assignment.tenant.into(), selector })
+        })
+        .collect())
+}

@@ -1,0 +1,74 @@
+//! What the gate holds: the store, the policy set, keys and the little that is kept in memory.
+
+use crate::authenticate::{Failures, IdentityCache};
+use crate::decide::{PolicyState, TenantCache};
+use crate::kill::KillBoard;
+use crate::rate::RateLimiter;
+use crate::registry::Registry;
+use crate::settings::Settings;
+use arc_swap::ArcSwap;
+use audit::{LogName, NoteSigner};
+use ids::{Clock, Entropy, Timestamp};
+use seal::{Mac, Sealer};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use store::Store;
+
+/// The gate with everything behind it. Cheap to clone.
+#[derive(Clone)]
+pub struct Control {
+    pub(crate) inner: Arc<Inner>,
+}
+
+/// What clones of [`Control`] share. Public in name only: the module is private.
+pub struct Inner {
+    pub(crate) store: Store,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) settings: Settings,
+    pub(crate) registry: Registry,
+    pub(crate) policies: ArcSwap<PolicyState>,
+    pub(crate) identities: IdentityCache,
+    pub(crate) tenants: TenantCache,
+    pub(crate) kill: Arc<KillBoard>,
+    pub(crate) rate: RateLimiter,
+    pub(crate) failures: Failures,
+    pub(crate) cursors: Mac,
+    pub(crate) sealer: Sealer,
+    pub(crate) log_name: LogName,
+    pub(crate) signer: NoteSigner,
+    pub(crate) started_at: Timestamp,
+    /// Grows when identities, roles, tenants or policies change: what was cached before is stale.
+    pub(crate) epoch: AtomicU64,
+    /// State of the job queue at which the last round of executions found nothing left.
+    pub(crate) jobs_seen: AtomicU64,
+    /// One sequencing at a time: `audit.checkpoint` may ask for one beside the background task.
+    pub(crate) sequencing: tokio::sync::Mutex<()>,
+}
+
+impl std::ops::Deref for Control {
+    type Target = Inner;
+    fn deref(&self) -> &Inner {
+        &self.inner
+    }
+}
+
+impl Inner {
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn forget_identities(&self) {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+impl std::fmt::Debug for Control {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Control(..)")
+    }
+}

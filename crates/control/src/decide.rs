@@ -1,0 +1,286 @@
+//! Asking policy: from an identity and a resolved target to a decision, with facts that only the platform makes.
+
+use crate::context::Control;
+use crate::identity::Identity;
+use crate::refusal::Refusal;
+use crate::target::Target;
+use api::{Effect, Face, Problem, Spec};
+use ids::{Owner, Principal, Scope, TenantId, Timestamp};
+use policy::{
+    ActionSpec, ContextFacts, Decision, Document, Engine, ObligationKind, PrincipalFacts, Request, ResourceFacts,
+    RoleSpec,
+};
+use seal::Digest;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, PoisonError, RwLock};
+use store::{Page, Policy, PolicyVersion, Role, Snapshot, Stored, Tenant};
+
+/// How far back `context.recent_count` counts, in buckets of a minute.
+pub(crate) const RECENT_MINUTES: i64 = 60;
+
+/// The policy set that binds.
+pub(crate) struct PolicyState {
+    pub(crate) engine: Engine,
+    /// Digest of everything that decisions depend on.
+    pub(crate) version: Digest,
+    /// The documents that it was made of, for questions about other sets.
+    pub(crate) documents: Vec<Document>,
+}
+
+/// What a decision is made on besides identity and target.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Circumstances {
+    pub(crate) recent_count: i64,
+    pub(crate) approvals: BTreeMap<String, i64>,
+}
+
+/// What the gate needs to know of a tenant at every call.
+#[derive(Clone, Debug)]
+pub(crate) struct TenantFacts {
+    pub(crate) tags: BTreeSet<String>,
+}
+
+/// Tenants' facts, re-read when the directory changed.
+#[derive(Default)]
+pub(crate) struct TenantCache {
+    entries: RwLock<HashMap<TenantId, (u64, Option<Arc<TenantFacts>>)>>,
+}
+
+impl Control {
+    /// Facts of a tenant; none where there is no such tenant.
+    pub(crate) async fn tenant_facts(&self, tenant: TenantId) -> Result<Option<Arc<TenantFacts>>, Refusal> {
+        let epoch = self.epoch();
+        {
+            let entries = self.tenants.entries.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some((made, facts)) = entries.get(&tenant)
+                && *made == epoch
+            {
+                return Ok(facts.clone());
+            }
+        }
+        let stored: Option<Stored<Tenant>> =
+            self.store.snapshot(Scope::Tenant(tenant)).read(&tenant.to_string()).await?;
+        let facts = stored.map(|stored| Arc::new(TenantFacts { tags: stored.value.tags.into_iter().collect() }));
+        let mut entries = self.tenants.entries.write().unwrap_or_else(PoisonError::into_inner);
+        if entries.len() > 10_000 {
+            entries.clear();
+        }
+        entries.insert(tenant, (epoch, facts.clone()));
+        Ok(facts)
+    }
+
+    /// The tags of a place; a tenant that does not exist has none.
+    pub(crate) async fn tags_of(&self, owner: Owner) -> Result<BTreeSet<String>, Refusal> {
+        match owner {
+            Owner::Provider => Ok(BTreeSet::new()),
+            Owner::Tenant(tenant) => {
+                Ok(self.tenant_facts(tenant).await?.map(|facts| facts.tags.clone()).unwrap_or_default())
+            }
+        }
+    }
+
+    /// The question that policy is asked.
+    pub(crate) async fn question(
+        &self,
+        identity: &Identity,
+        spec: &Spec,
+        target: &Target,
+        face: Face,
+        circumstances: &Circumstances,
+    ) -> Result<Request, Refusal> {
+        let tenant_tags = self.tags_of(target.owner).await?;
+        let tenant = target.owner.tenant().map(|tenant| tenant.to_string());
+        let mut tags = target.tags.clone();
+        if target.kind == "Tenant" {
+            tags.extend(tenant_tags.iter().cloned());
+        }
+        Ok(Request {
+            principal: PrincipalFacts {
+                kind: identity.principal.kind(),
+                id: identity.principal.to_string(),
+                roles: identity.roles_at(target.owner, &tenant_tags),
+                owner: identity.owner.map(|owner| owner.to_string()),
+                tenant: identity.home.tenant().map(|tenant| tenant.to_string()),
+                tags: BTreeSet::new(),
+            },
+            action: spec.meta.id.to_owned(),
+            resource: ResourceFacts {
+                kind: target.kind.to_owned(),
+                id: target.id.clone(),
+                tenant: tenant.clone(),
+                owner: target.answerable.as_ref().map(Principal::to_string),
+                created_by: target.created_by.as_ref().map(Principal::to_string),
+                tags,
+            },
+            context: ContextFacts {
+                tenant: tenant.unwrap_or_else(|| policy::PROVIDER.to_owned()),
+                tenant_tags,
+                origin: origin_word(face).to_owned(),
+                now: self.now(),
+                recent_count: circumstances.recent_count,
+                on_behalf_of: identity.on_behalf_of.iter().map(Principal::to_string).collect(),
+                granted_roles: target.granted_roles.clone(),
+                approvals: circumstances.approvals.clone(),
+                self_approval: self.settings.self_approval,
+                ..ContextFacts::default()
+            },
+        })
+    }
+
+    /// Decide one question under the policies that bind now.
+    pub(crate) fn weigh(&self, request: &Request) -> (Decision, Digest) {
+        let policies = self.policies.load();
+        (policies.engine.decide(request), policies.version)
+    }
+
+    /// How often this principal called this operation lately, this call not counted. Reads are not counted: a counter
+    /// that every look increments would be a write for every look.
+    pub(crate) async fn recent_count(&self, identity: &Identity, spec: &Spec) -> Result<i64, Refusal> {
+        if spec.meta.effect == Effect::Read {
+            return Ok(0);
+        }
+        let since = minute(self.now()) - RECENT_MINUTES;
+        Ok(self.store.recent_count(&counter_key(&identity.principal, spec), since).await?)
+    }
+
+    /// Read the documents that bind, compile them and let them bind.
+    pub(crate) async fn load_policies(&self) -> Result<(), Refusal> {
+        let state = policy_state(&self.store.snapshot(Scope::Provider), self.registry.specs()).await?;
+        self.policies.store(Arc::new(state));
+        self.forget_identities();
+        Ok(())
+    }
+}
+
+/// The set of all documents that bind: those that ship, those of this installation, and the roles made here.
+pub(crate) async fn policy_state(snapshot: &Snapshot, specs: &[Spec]) -> Result<PolicyState, Refusal> {
+    let mut documents = policy::shipped::documents();
+    for head in all::<Policy>(snapshot).await? {
+        if let Some(active) = head.value.active {
+            let key = PolicyVersion::key(head.value.id, active);
+            let version: Option<Stored<PolicyVersion>> = snapshot.read(&key).await?;
+            documents.extend(version.map(|version| installed_document(&head.value, &version.value)));
+        }
+    }
+    for role in all::<Role>(snapshot).await? {
+        let (spec, version) = (role_spec(&role.value), u64::try_from(role.version).unwrap_or(0));
+        let tenant = role.value.tenant.map(|tenant| tenant.to_string());
+        let document = policy::role_document(&spec, version, tenant.as_deref());
+        documents.push(document.map_err(|error| Refusal::bug("a stored role does not compile", &error))?);
+    }
+    compile(specs, documents).map_err(|problem| Refusal::bug("the stored policies do not compile", &problem))
+}
+
+/// Compile a set of documents; every fault is told.
+pub(crate) fn compile(specs: &[Spec], documents: Vec<Document>) -> Result<PolicyState, Problem> {
+    let kept: Vec<(&Spec, Vec<ObligationKind>)> = specs
+        .iter()
+        .map(|spec| (spec, spec.meta.obligations.iter().map(|one| obligation_kind(*one)).collect()))
+        .collect();
+    let actions: Vec<ActionSpec<'_>> = kept
+        .iter()
+        .map(|(spec, obligations)| ActionSpec {
+            id: spec.meta.id,
+            effect: effect_of(spec.meta.effect),
+            resource_type: spec.meta.resource,
+            obligations,
+        })
+        .collect();
+    let rungs = policy::shipped::rungs().map_err(|error| {
+        tracing::error!(%error, "the shipped rungs do not parse");
+        Problem::internal()
+    })?;
+    let engine = Engine::compile(&actions, &documents, &rungs).map_err(|faults| policy_problem(&faults))?;
+    let version = Digest::of(engine.canonical_text().as_bytes());
+    Ok(PolicyState { engine, version, documents })
+}
+
+/// The document of one version of an installed policy.
+pub(crate) fn installed_document(head: &Policy, version: &PolicyVersion) -> Document {
+    Document {
+        id: head.id.to_string(),
+        name: head.name.clone(),
+        version: u64::from(version.version),
+        text: version.text.clone(),
+        tenant: None,
+    }
+}
+
+pub(crate) fn role_spec(role: &Role) -> RoleSpec {
+    let all = || policy::Effect::ALL.to_vec();
+    let effects: Vec<policy::Effect> = policy::Effect::ALL
+        .into_iter()
+        .filter(|effect| role.effects.iter().any(|word| word == effect.as_str()))
+        .collect();
+    let people = vec![ids::PrincipalKind::Service, ids::PrincipalKind::User];
+    RoleSpec {
+        id: role.id.to_string(),
+        name: role.name.clone(),
+        operations: role.operations.clone(),
+        effects: if role.effects.is_empty() { all() } else { effects },
+        principals: if role.principals.is_empty() { people } else { role.principals.clone() },
+    }
+}
+
+/// A problem that names each fault of a policy text with its place.
+pub(crate) fn policy_problem(faults: &[policy::PolicyFault]) -> Problem {
+    let errors = faults.iter().take(64).map(|fault| {
+        let hint = fault.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
+        let name = fault.policy.as_ref().map(|id| format!("policy `{id}`, ")).unwrap_or_default();
+        let place = format!("{name}line {}, column {}: ", fault.line, fault.column);
+        api::Fault { pointer: "/text".to_owned(), detail: format!("{place}{}{hint}", fault.why) }
+    });
+    Problem::invalid(errors.collect())
+}
+
+/// Every document of a kind, page by page.
+pub(crate) async fn all<R: store::Resource>(snapshot: &Snapshot) -> Result<Vec<Stored<R>>, Refusal> {
+    let mut found: Vec<Stored<R>> = Vec::new();
+    loop {
+        let after = found.last().map(|last| last.value.id());
+        let page: Vec<Stored<R>> = snapshot.list(&Page { after, limit: 1000, ..Page::default() }).await?;
+        let whole = page.len() >= 1000;
+        found.extend(page);
+        if !whole {
+            return Ok(found);
+        }
+    }
+}
+
+pub(crate) const fn effect_of(effect: Effect) -> policy::Effect {
+    match effect {
+        Effect::Govern => policy::Effect::Govern,
+        Effect::Read => policy::Effect::Read,
+        Effect::Respond => policy::Effect::Respond,
+        Effect::Write => policy::Effect::Write,
+    }
+}
+
+const fn obligation_kind(obligation: api::Obligation) -> ObligationKind {
+    match obligation {
+        api::Obligation::Mask => ObligationKind::Mask,
+        api::Obligation::MaxRows => ObligationKind::MaxRows,
+        api::Obligation::TtlSecsMax => ObligationKind::TtlSecsMax,
+    }
+}
+
+const fn origin_word(face: Face) -> &'static str {
+    match face {
+        Face::Agent => "agent",
+        Face::Cli => "cli",
+        Face::Mcp => "mcp",
+        Face::Offline => "system",
+        Face::Rest => "rest",
+        Face::Rule => "rule",
+        Face::Schedule => "schedule",
+    }
+}
+
+/// The minute that an instant is in: the bucket of the counters.
+pub(crate) fn minute(at: Timestamp) -> i64 {
+    at.as_micros().div_euclid(60_000_000)
+}
+
+pub(crate) fn counter_key(principal: &Principal, spec: &Spec) -> String {
+    format!("{principal}/{}", spec.meta.id)
+}

@@ -1,0 +1,475 @@
+//! The one door. Every call of a principal goes through [`Control::admit`]: authenticate, validate, resolve, decide,
+//! handle, commit with its record. Nothing is done that is not recorded: where the record cannot be written, the
+//! caller gets a problem and nothing has changed.
+
+use crate::admission::{Admitted, Look};
+use crate::context::Control;
+use crate::decide::{Circumstances, counter_key, minute};
+use crate::identity::Identity;
+use crate::masking;
+use crate::outcome::After;
+use crate::record::{Ending, Facts};
+use crate::refusal::Refusal;
+use crate::registry::{Erased, Handled, Parsed};
+use crate::target::Target;
+use api::{Call, Done, Effect, Origin, Problem, ProblemKind, Reply, Spec};
+use audit::ApprovalUse;
+use ids::{CallId, Owner, Scope, Timestamp};
+use policy::{Decision, Outcome};
+use seal::{Digest, canonical_json};
+use serde_json::Value;
+use std::sync::Arc;
+use store::{Changes, Commit, CommitError, DecisionInput, IdempotencyRecord};
+
+/// How often a call is decided and handled anew because something changed under it.
+const ATTEMPTS_MAX: u32 = 8;
+
+/// One call on its way through the gate.
+pub(crate) struct Passage<'a> {
+    pub(crate) call: CallId,
+    pub(crate) started: Timestamp,
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) spec: &'a Spec,
+    pub(crate) handler: &'a dyn Erased,
+    pub(crate) origin: Origin,
+    /// The input as it came.
+    pub(crate) input: Value,
+    /// The input with secrets blanked, and its canonical bytes.
+    pub(crate) shown: Value,
+    pub(crate) shown_canonical: Vec<u8>,
+    pub(crate) holds_secret: bool,
+    /// Digest of operation and full input: what an idempotency key stands for.
+    pub(crate) digest: [u8; 32],
+    pub(crate) idempotency_key: Option<String>,
+    /// Set where the call runs under an approval.
+    pub(crate) approved: Option<Approved>,
+}
+
+/// An approval under which a call runs.
+pub(crate) struct Approved {
+    pub(crate) counts: std::collections::BTreeMap<String, i64>,
+    pub(crate) approval_use: ApprovalUse,
+    /// What the execution changes besides: the approval itself, and the job that carries it.
+    pub(crate) settle: Box<dyn Fn(&Value) -> Changes + Send + Sync>,
+    /// The digest that was approved; another one is another call.
+    pub(crate) digest: String,
+}
+
+/// How far a call came, for its record.
+#[derive(Default)]
+pub(crate) struct Progress {
+    pub(crate) target: Option<Target>,
+    pub(crate) decision: Option<(Decision, Digest)>,
+}
+
+impl Control {
+    /// Put one call through the gate.
+    pub(crate) async fn admit(&self, call: Call) -> Reply {
+        match self.enter(call).await {
+            Ok(reply) => reply,
+            Err(refusal) => Reply::Refused(refusal.into_problem()),
+        }
+    }
+
+    async fn enter(&self, mut call: Call) -> Result<Reply, Refusal> {
+        let started = self.now();
+        unwrap_inner_call(&mut call);
+        let Some((spec, handler)) = self.registry.find(&call.operation) else {
+            // Still judged: an unauthenticated caller cannot tell which operations exist.
+            self.authenticate(call.credential.as_ref()).await?;
+            return Err(Refusal::not_found("operation"));
+        };
+        let identity = match (&call.credential, spec.meta.anonymous) {
+            (_, true) => self.anonymous(spec, &call.input).await?,
+            (credential, false) => self.authenticate(credential.as_ref()).await?,
+        };
+        if let Err(secs) = self.rate.take(&identity.principal, started) {
+            let detail = "this principal makes more calls than its rate allows; wait and retry";
+            let problem =
+                Problem { retry_after_secs: Some(secs), ..Problem::new(ProblemKind::TooManyRequests, detail) };
+            return Err(problem.into());
+        }
+        let passage = self.passage(call, started, identity, spec, handler);
+        self.run(passage?).await
+    }
+
+    /// The identity of a call that needs no credential: the person whose password is in it.
+    async fn anonymous(&self, spec: &Spec, input: &Value) -> Result<Arc<Identity>, Refusal> {
+        spec.validate(input)?;
+        let login: api::MeLogin = spec.read(input.clone())?;
+        let user = self.sign_in(login.email.as_str(), login.password.reveal()).await?;
+        let principal = ids::Principal::User(user.value.id);
+        let identity = self.identity_for(&self.store.snapshot(Scope::Provider), &principal).await?;
+        identity.map(Arc::new).ok_or_else(|| crate::authenticate::unauthenticated().into())
+    }
+
+    pub(crate) fn passage<'a>(
+        &self,
+        call: Call,
+        started: Timestamp,
+        identity: Arc<Identity>,
+        spec: &'a Spec,
+        handler: &'a dyn Erased,
+    ) -> Result<Passage<'a>, Refusal> {
+        let mut shown = call.input.clone();
+        let holds_secret = masking::blank_secrets(&spec.input_schema, &mut shown);
+        let canonical = canonical_json(&call.input).map_err(|error| Problem::fault("", error.to_string()))?;
+        let shown_canonical = if holds_secret { canonical_json(&shown).unwrap_or_default() } else { canonical.clone() };
+        // Keyed, so that nobody who reads the store can guess a secret from its digest.
+        let digest = self.cursors.tag(&[b"call", spec.meta.id.as_bytes(), &canonical]);
+        Ok(Passage {
+            call: CallId::generate(self.clock.as_ref(), self.entropy.as_ref()),
+            started,
+            identity,
+            spec,
+            handler,
+            origin: call.origin,
+            input: call.input,
+            shown,
+            shown_canonical,
+            holds_secret,
+            digest,
+            idempotency_key: call.idempotency_key.filter(|_| spec.meta.effect != Effect::Read),
+            approved: None,
+        })
+    }
+
+    /// Run a passage to its end, and record a refusal where it comes to one.
+    pub(crate) async fn run(&self, passage: Passage<'_>) -> Result<Reply, Refusal> {
+        if let Some(reply) = self.replayed(&passage).await? {
+            return Ok(reply);
+        }
+        let mut progress = Progress::default();
+        match self.attempts(&passage, &mut progress).await {
+            Ok(reply) => Ok(reply),
+            Err(Refusal::Commit(CommitError::IdempotencyRace)) => match self.replayed(&passage).await? {
+                Some(reply) => Ok(reply),
+                None => Err(Refusal::Commit(CommitError::IdempotencyRace)),
+            },
+            Err(refusal) => Err(self.record_refusal(&passage, &progress, refusal).await),
+        }
+    }
+
+    async fn attempts(&self, passage: &Passage<'_>, progress: &mut Progress) -> Result<Reply, Refusal> {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            match self.attempt(passage, progress).await {
+                Err(Refusal::Commit(CommitError::Conflict { .. } | CommitError::Guarded)) if attempt < ATTEMPTS_MAX => {
+                    // Guarded means that the switch was engaged, or that rights changed: deciding anew tells which.
+                    *progress = Progress::default();
+                }
+                ended => return ended,
+            }
+        }
+    }
+
+    async fn attempt(&self, passage: &Passage<'_>, progress: &mut Progress) -> Result<Reply, Refusal> {
+        let epoch = self.epoch();
+        let Passage { identity, spec, .. } = passage;
+        self.halted(identity, identity.place(), Some(spec.meta.effect))?;
+        spec.validate(&passage.input)?;
+        let parsed = passage.handler.parse(spec, passage.input.clone())?;
+        let reach = self.store.snapshot(identity.reach());
+        let look = Look { control: self, identity, snapshot: &reach };
+        let target = &*progress.target.insert(passage.handler.resolve(&look, &parsed).await?);
+        self.halted(identity, target.owner, Some(spec.meta.effect))?;
+        if let Some(approved) = &passage.approved
+            && approved.digest != self.call_digest(passage, target)
+        {
+            return Err(Refusal::conflict("the call's target is not the one that was approved; propose it anew"));
+        }
+        let circumstances = Circumstances {
+            recent_count: self.recent_count(identity, spec).await?,
+            approvals: passage.approved.as_ref().map(|approved| approved.counts.clone()).unwrap_or_default(),
+        };
+        let request = self.question(identity, spec, target, passage.origin.face, &circumstances).await?;
+        let decision = &*progress.decision.insert(self.weigh(&request));
+        match &decision.0.outcome {
+            Outcome::Deny(deny) => Err(self.denied(passage, target, &decision.0, deny.human_only).await?),
+            Outcome::StepUp(_) | Outcome::Defer(_) if passage.approved.is_some() => {
+                let detail = "policy changed meanwhile: the approvals that were given are not enough any more";
+                Err(Problem::new(ProblemKind::Denied, detail).into())
+            }
+            Outcome::StepUp(_) | Outcome::Defer(_) => self.propose(passage, target, decision, epoch).await,
+            Outcome::Allow => self.carry_out(passage, &reach, target, decision, parsed, &request, epoch).await,
+            Outcome::Modify { .. } => self.carry_out(passage, &reach, target, decision, parsed, &request, epoch).await,
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the facts of one decided call; a struct would only rename them")]
+    async fn carry_out(
+        &self,
+        passage: &Passage<'_>,
+        reach: &store::Snapshot,
+        target: &Target,
+        decision: &(Decision, Digest),
+        parsed: Parsed,
+        request: &policy::Request,
+        epoch: u64,
+    ) -> Result<Reply, Refusal> {
+        let none = policy::Obligations::default();
+        let obligations = if let Outcome::Modify { obligations } = &decision.0.outcome { obligations } else { &none };
+        let filter = filter_of(&passage.shown);
+        let admitted = Admitted {
+            control: self,
+            call: passage.call,
+            identity: &passage.identity,
+            target,
+            snapshot: self.store.snapshot(Scope::from(target.owner)),
+            reach,
+            now: passage.started,
+            obligations,
+            operation: passage.spec.meta.id,
+            filter: &filter,
+            face: passage.origin.face,
+        };
+        let mut handled = passage.handler.handle(&admitted, parsed).await?;
+        masking::mask(&obligations.mask, &mut handled.output);
+        let entry = self.leaf(&Facts {
+            call: passage.call,
+            started: passage.started,
+            identity: &passage.identity,
+            spec: passage.spec,
+            origin: &passage.origin,
+            target: Some(target),
+            decision: Some(decision),
+            approval: passage.approved.as_ref().map(|approved| &approved.approval_use),
+            canonical: &passage.shown_canonical,
+            ending: Ending { status: 200, problem: None },
+        })?;
+        let Handled { output, mut changes, leaves, after } = handled;
+        if let Some(approved) = &passage.approved {
+            let mut visible = output.clone();
+            masking::blank_secrets(&passage.spec.output_schema, &mut visible);
+            changes.append((approved.settle)(&visible));
+        }
+        let mut commit = Commit::new(passage.started, entry).changes(changes);
+        for leaf in leaves {
+            commit = commit.record(leaf);
+        }
+        commit = self.guarded(commit, passage, target.owner, epoch);
+        commit = self.counted(commit, passage, target.owner, request);
+        let done = Done { call: passage.call, output, obligations: told(obligations), replayed: false };
+        if let Some(record) = self.remember(passage, &StoredReply::done(&done))? {
+            commit = commit.idempotency(record);
+        }
+        self.store.commit(commit).await?;
+        self.refresh(after).await?;
+        Ok(Reply::Done(done))
+    }
+
+    /// A commit that goes through only while the kill switch does not hold the caller and, for anything but a look, while
+    /// the rights that were decided on are still those that hold.
+    pub(crate) fn guarded(&self, commit: Commit, passage: &Passage<'_>, owner: Owner, epoch: u64) -> Commit {
+        let exposure = passage.identity.exposure(owner, Some(passage.spec.meta.effect));
+        let (inner, looks) = (self.inner.clone(), passage.spec.meta.effect == Effect::Read);
+        commit.guard(move || inner.kill.halts(&exposure).is_none() && (looks || inner.epoch() == epoch))
+    }
+
+    fn counted(&self, commit: Commit, passage: &Passage<'_>, owner: Owner, request: &policy::Request) -> Commit {
+        if passage.spec.meta.effect == Effect::Read {
+            return commit;
+        }
+        let commit = commit.count(counter_key(&passage.identity.principal, passage.spec), minute(passage.started));
+        match serde_json::to_vec(request) {
+            Ok(body) => commit.decision_input(DecisionInput { call: passage.call, owner, body }),
+            Err(_) => commit,
+        }
+    }
+
+    /// After a commit: bring what is derived from state up to date before anyone is answered.
+    pub(crate) async fn refresh(&self, after: After) -> Result<(), Refusal> {
+        match after {
+            After::Nothing => Ok(()),
+            After::Directory => {
+                self.forget_identities();
+                Ok(())
+            }
+            After::Policies => self.load_policies().await,
+            After::KillSwitch => self.load_kill_switch().await,
+        }
+    }
+
+    /// The refusal of a denied call: `denied` where the caller may know of the target, else `not found`.
+    async fn denied(
+        &self,
+        passage: &Passage<'_>,
+        target: &Target,
+        decision: &Decision,
+        human_only: bool,
+    ) -> Result<Refusal, Refusal> {
+        if !self.may_know(passage, target).await? {
+            return Ok(Refusal::not_found(&noun(target.kind)));
+        }
+        let detail = if human_only {
+            format!("`{}` is for people only; an agent cannot even propose it", passage.spec.meta.id)
+        } else if decision.policies.is_empty() {
+            format!("no role of yours allows `{}` here; ask an administrator", passage.spec.meta.id)
+        } else {
+            format!("policy forbids `{}` here", passage.spec.meta.id)
+        };
+        let policies = decision.policies.iter().map(ToString::to_string).collect();
+        Ok(Problem { policies, ..Problem::new(ProblemKind::Denied, detail) }.into())
+    }
+
+    /// Whether the caller may know that the target exists: it is the caller's own place, or the caller may look at it.
+    async fn may_know(&self, passage: &Passage<'_>, target: &Target) -> Result<bool, Refusal> {
+        if matches!(target.kind, "Provider" | "Self" | "Tenant") && target.owner == passage.identity.place() {
+            return Ok(true);
+        }
+        let family = if target.kind == "Tenant" { "tenant" } else { passage.spec.meta.family() };
+        let looks = ["get", "list", "status"].iter().find_map(|verb| self.registry.spec(&format!("{family}.{verb}")));
+        let Some(spec) = looks else { return Ok(false) };
+        let target = if spec.meta.resource == target.kind {
+            target.clone()
+        } else if matches!(spec.meta.resource, "Tenant" | "Provider") {
+            Target::place(target.owner)
+        } else {
+            return Ok(false);
+        };
+        let circumstances = Circumstances::default();
+        let request = self.question(&passage.identity, spec, &target, passage.origin.face, &circumstances).await?;
+        Ok(self.weigh(&request).0.permits())
+    }
+
+    /// Write the record of a call that came to nothing; the problem that its caller gets.
+    async fn record_refusal(&self, passage: &Passage<'_>, progress: &Progress, refusal: Refusal) -> Refusal {
+        if let Refusal::Commit(CommitError::Unavailable | CommitError::Overloaded) | Refusal::Read(_) = refusal {
+            return refusal;
+        }
+        let mut problem = refusal.into_problem();
+        let entry = self.leaf(&Facts {
+            call: passage.call,
+            started: passage.started,
+            identity: &passage.identity,
+            spec: passage.spec,
+            origin: &passage.origin,
+            target: progress.target.as_ref(),
+            decision: progress.decision.as_ref(),
+            approval: passage.approved.as_ref().map(|approved| &approved.approval_use),
+            canonical: &passage.shown_canonical,
+            ending: Ending { status: problem.status, problem: Some(&problem) },
+        });
+        let committed = match entry {
+            Ok(entry) => self.store.commit(Commit::new(passage.started, entry)).await.map_err(Refusal::from),
+            Err(refusal) => Err(refusal),
+        };
+        match committed {
+            Ok(_) => {
+                problem.call = Some(passage.call.to_string());
+                problem.into()
+            }
+            Err(refusal) => refusal,
+        }
+    }
+
+    async fn replayed(&self, passage: &Passage<'_>) -> Result<Option<Reply>, Refusal> {
+        let Some(key) = &passage.idempotency_key else { return Ok(None) };
+        let principal = passage.identity.principal.to_string();
+        let Some(remembered) = self.store.remembered(&principal, key).await? else { return Ok(None) };
+        if remembered.input_digest != passage.digest {
+            let detail = "this idempotency key was used for another operation or input; use a fresh key";
+            return Err(Problem::new(ProblemKind::IdempotencyMismatch, detail).into());
+        }
+        let opened = self
+            .sealer
+            .open(&sealing_context(&principal, key), &remembered.response)
+            .map_err(|error| Refusal::bug("a remembered answer does not open", &error))?;
+        let reply: StoredReply = serde_json::from_slice(opened.expose())
+            .map_err(|error| Refusal::bug("a remembered answer does not parse", &error))?;
+        Ok(Some(reply.into_reply()))
+    }
+
+    pub(crate) fn remember(
+        &self,
+        passage: &Passage<'_>,
+        reply: &StoredReply,
+    ) -> Result<Option<IdempotencyRecord>, Refusal> {
+        let Some(key) = &passage.idempotency_key else { return Ok(None) };
+        let principal = passage.identity.principal.to_string();
+        let plain = serde_json::to_vec(reply).map_err(|error| Refusal::bug("an answer does not serialise", &error))?;
+        // Sealed always: some answers hold a secret that is shown once, and the key's holder is the one who may see it again.
+        let response = self.sealer.seal(&sealing_context(&principal, key), &plain, self.entropy.as_ref());
+        Ok(Some(IdempotencyRecord {
+            principal,
+            key: key.clone(),
+            input_digest: passage.digest.to_vec(),
+            response,
+            expires_at: passage.started.plus(self.settings.idempotency_ttl),
+        }))
+    }
+}
+
+/// An answer as it is remembered under an idempotency key.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub(crate) enum StoredReply {
+    Deferred { call: CallId, approval: ids::ApprovalId, missing: Vec<String>, expires_at: Timestamp },
+    Done { call: CallId, output: Value, obligations: Vec<(api::Obligation, Value)> },
+    Pending { call: CallId, approval: ids::ApprovalId, rung: String, expires_at: Timestamp },
+}
+
+impl StoredReply {
+    fn done(done: &Done) -> Self {
+        Self::Done { call: done.call, output: done.output.clone(), obligations: done.obligations.clone() }
+    }
+
+    fn into_reply(self) -> Reply {
+        match self {
+            Self::Deferred { call, approval, missing, expires_at } => {
+                Reply::Deferred(api::Deferred { call, approval, missing, expires_at })
+            }
+            Self::Done { call, output, obligations } => Reply::Done(Done { call, output, obligations, replayed: true }),
+            Self::Pending { call, approval, rung, expires_at } => {
+                Reply::Pending(api::Pending { call, approval, rung, expires_at })
+            }
+        }
+    }
+}
+
+fn sealing_context(principal: &str, key: &str) -> Vec<u8> {
+    format!("idempotency/{principal}/{key}").into_bytes()
+}
+
+/// `operation.call` is a face: decision, digest and record are those of the call inside.
+fn unwrap_inner_call(call: &mut Call) {
+    if call.operation == "operation.call"
+        && let Ok(inner) = serde_json::from_value::<api::OperationCall>(call.input.clone())
+    {
+        call.operation = inner.operation.into_string();
+        call.input = Value::Object(inner.input);
+    }
+}
+
+/// The canonical input without what positions a page.
+fn filter_of(shown: &Value) -> Vec<u8> {
+    let mut filter = shown.clone();
+    if let Some(fields) = filter.as_object_mut() {
+        fields.remove("cursor");
+        fields.remove("limit");
+    }
+    canonical_json(&filter).unwrap_or_default()
+}
+
+fn told(obligations: &policy::Obligations) -> Vec<(api::Obligation, Value)> {
+    let mut told = Vec::new();
+    told.extend(obligations.max_rows.map(|rows| (api::Obligation::MaxRows, Value::from(rows))));
+    told.extend(obligations.ttl_secs_max.map(|secs| (api::Obligation::TtlSecsMax, Value::from(secs))));
+    if !obligations.mask.is_empty() {
+        told.push((api::Obligation::Mask, Value::from_iter(obligations.mask.iter().cloned())));
+    }
+    told
+}
+
+/// What people call a target of this type: `ServiceKey` is a service key.
+pub(crate) fn noun(kind: &str) -> String {
+    let mut words = String::new();
+    for (place, character) in kind.chars().enumerate() {
+        if character.is_ascii_uppercase() && place > 0 {
+            words.push(' ');
+        }
+        words.push(character.to_ascii_lowercase());
+    }
+    words
+}

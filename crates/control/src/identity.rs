@@ -1,0 +1,82 @@
+//! Who calls, as the platform knows it: the principal, where it belongs, what it may reach, which roles it holds.
+
+use crate::kill::Exposure;
+use crate::selector::Selector;
+use api::Effect;
+use ids::{CaseId, CredentialId, Owner, Principal, PrincipalKind, RunId, Scope, TenantId, Timestamp, UserId};
+use std::collections::BTreeSet;
+
+/// A role that somebody holds, and where it counts.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    /// A role's id, or a shipped role's name.
+    pub(crate) role: String,
+    /// Where it is held.
+    pub(crate) place: Owner,
+    /// Which tenants it counts in, where it is held at the provider.
+    pub(crate) selector: Option<(String, Selector)>,
+}
+
+/// An authenticated caller.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Who.
+    pub principal: Principal,
+    /// Where the principal belongs.
+    pub home: Owner,
+    /// With which credential.
+    pub credential: CredentialId,
+    pub(crate) issued_at: Timestamp,
+    pub(crate) expires_at: Timestamp,
+    /// The one tenant that a run may reach.
+    pub(crate) bound: Option<TenantId>,
+    /// The run.
+    pub run: Option<RunId>,
+    pub(crate) case: Option<CaseId>,
+    /// On whose behalf, nearest first.
+    pub on_behalf_of: Vec<Principal>,
+    /// The person who answers for an agent.
+    pub(crate) owner: Option<UserId>,
+    pub(crate) name: String,
+    pub(crate) roles: Vec<Held>,
+}
+
+impl Identity {
+    /// What this caller can reach at most, whatever policy says.
+    #[must_use]
+    pub fn reach(&self) -> Scope {
+        match (self.bound, self.home) {
+            (Some(tenant), _) | (None, Owner::Tenant(tenant)) => Scope::Tenant(tenant),
+            (None, Owner::Provider) => Scope::Provider,
+        }
+    }
+
+    /// Where a call acts that names no place: the run's tenant, or the principal's home.
+    #[must_use]
+    pub fn place(&self) -> Owner {
+        self.bound.map_or(self.home, Owner::Tenant)
+    }
+
+    /// The roles that count at a place with these tags.
+    pub(crate) fn roles_at(&self, place: Owner, tags: &BTreeSet<String>) -> BTreeSet<String> {
+        let counts = |held: &&Held| match (&held.selector, held.place, place) {
+            (None, Owner::Provider, _) => true,
+            (Some((_, selector)), Owner::Provider, Owner::Tenant(_)) => selector.fits(tags),
+            (Some(_), Owner::Provider, Owner::Provider) => false,
+            (_, held, place) => held == place,
+        };
+        self.roles.iter().filter(counts).map(|held| held.role.clone()).collect()
+    }
+
+    /// What the kill switch needs to know.
+    pub(crate) fn exposure(&self, owner: Owner, effect: Option<Effect>) -> Exposure {
+        Exposure {
+            agents: Exposure::agents_of(&self.principal, &self.on_behalf_of),
+            provider_person: self.principal.kind() == PrincipalKind::User && self.home == Owner::Provider,
+            owner,
+            home: self.place(),
+            effect,
+            issued_at: self.issued_at,
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Jobs: durable background work, visible and stoppable.
+
+use crate::admission::{Admitted, Look};
+use crate::context::Control;
+use crate::outcome::Outcome;
+use crate::refusal::Refusal;
+use crate::registry::Handle;
+use crate::target::Target;
+use api::{JobCancel, JobGet, JobList, JobState, Page};
+use ids::JobId;
+use store::{Changes, Job, JobPage};
+
+fn wire(job: Job) -> api::Job {
+    api::Job {
+        id: job.id,
+        tenant: job.owner.tenant(),
+        kind: job.kind,
+        state: match job.state {
+            store::JobState::Queued => JobState::Queued,
+            store::JobState::Leased => JobState::Running,
+            store::JobState::Done => JobState::Done,
+            store::JobState::Dead => JobState::Dead,
+            store::JobState::Cancelled => JobState::Cancelled,
+        },
+        progress_permille: job.progress_permille,
+        progress: job.progress_text,
+        attempts: job.attempts,
+        result: job.result,
+        error: job.error,
+        created_at: job.created_at,
+        updated_at: job.updated_at,
+    }
+}
+
+const fn stored_state(state: JobState) -> store::JobState {
+    match state {
+        JobState::Queued => store::JobState::Queued,
+        JobState::Running => store::JobState::Leased,
+        JobState::Done => store::JobState::Done,
+        JobState::Dead => store::JobState::Dead,
+        JobState::Cancelled => store::JobState::Cancelled,
+    }
+}
+
+async fn job_target(look: &Look<'_>, id: JobId) -> Result<Target, Refusal> {
+    let job = look.snapshot.job(id).await?.ok_or_else(|| Refusal::not_found("job"))?;
+    Ok(Target::new("Job", id.to_string(), job.owner).named(job.kind))
+}
+
+impl Handle<JobGet> for Control {
+    async fn resolve(&self, look: &Look<'_>, input: &JobGet) -> Result<Target, Refusal> {
+        job_target(look, input.job).await
+    }
+
+    async fn handle(&self, admitted: &Admitted<'_>, input: JobGet) -> Result<Outcome<api::Job>, Refusal> {
+        let job = admitted.snapshot.job(input.job).await?.ok_or_else(|| Refusal::not_found("job"))?;
+        Ok(Outcome::answer(wire(job)))
+    }
+}
+
+impl Handle<JobList> for Control {
+    async fn resolve(&self, look: &Look<'_>, input: &JobList) -> Result<Target, Refusal> {
+        Ok(Target::place(look.place(input.tenant).await?))
+    }
+
+    async fn handle(&self, admitted: &Admitted<'_>, input: JobList) -> Result<Outcome<Page<api::Job>>, Refusal> {
+        let rows = admitted.rows(input.limit);
+        let page = JobPage {
+            owner: Some(admitted.target.owner),
+            state: input.state.map(stored_state),
+            kind: None,
+            after: admitted.after(input.cursor.as_ref())?.and_then(|last| last.parse().ok()),
+            limit: rows.saturating_add(1).min(1000),
+        };
+        let mut jobs = admitted.snapshot.jobs(&page).await?;
+        let wanted = usize::try_from(rows).unwrap_or(usize::MAX);
+        let more = jobs.len() > wanted || (rows >= 1000 && jobs.len() == wanted);
+        jobs.truncate(wanted);
+        let next_cursor = jobs.last().filter(|_| more).map(|last| admitted.cursor(&last.id.to_string()));
+        Ok(Outcome::answer(Page { items: jobs.into_iter().map(wire).collect(), next_cursor }))
+    }
+}
+
+impl Handle<JobCancel> for Control {
+    async fn resolve(&self, look: &Look<'_>, input: &JobCancel) -> Result<Target, Refusal> {
+        job_target(look, input.job).await
+    }
+
+    async fn handle(&self, admitted: &Admitted<'_>, input: JobCancel) -> Result<Outcome<api::Job>, Refusal> {
+        let job = admitted.snapshot.job(input.job).await?.ok_or_else(|| Refusal::not_found("job"))?;
+        if !matches!(job.state, store::JobState::Queued | store::JobState::Leased) {
+            return Err(Refusal::conflict("the job has ended; only a queued or running one can be cancelled"));
+        }
+        let mut changes = Changes::new();
+        changes.cancel_job(input.job, job.owner);
+        let cancelled = Job { state: store::JobState::Cancelled, updated_at: admitted.now, ..job };
+        Ok(Outcome::changed(wire(cancelled), changes))
+    }
+}

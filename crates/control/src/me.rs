@@ -1,0 +1,111 @@
+//! The caller itself: who it is, what it may, signing in and out.
+
+use crate::admission::{Admitted, Look};
+use crate::context::Control;
+use crate::outcome::{After, Outcome};
+use crate::policy_questions::{authority, rung, shown_name};
+use crate::refusal::Refusal;
+use crate::registry::Handle;
+use crate::target::Target;
+use api::{
+    Authority, Gone, HeldRole, Me, MeGet, MeLogin, MeLogout, MePermissions, NewCredential, Permission, Permissions,
+};
+use ids::Text;
+use store::{Changes, Credential, CredentialKind, Stored};
+
+fn own(look: &Look<'_>) -> Target {
+    Target::new("Self", look.identity.principal.to_string(), look.identity.home)
+}
+
+impl Handle<MeGet> for Control {
+    async fn resolve(&self, look: &Look<'_>, _: &MeGet) -> Result<Target, Refusal> {
+        Ok(own(look))
+    }
+
+    async fn handle(&self, admitted: &Admitted<'_>, _: MeGet) -> Result<Outcome<Me>, Refusal> {
+        let identity = admitted.identity;
+        let held = identity.roles.iter().map(|held| HeldRole {
+            role: held.role.clone(),
+            tenant: held.place.tenant(),
+            selector: held.selector.as_ref().map(|(text, _)| Text::truncated(text)),
+        });
+        Ok(Outcome::answer(Me {
+            principal: identity.principal.clone(),
+            kind: identity.principal.kind(),
+            display_name: shown_name(&identity.name),
+            tenant: identity.place().tenant(),
+            roles: held.collect(),
+            run: identity.run,
+            on_behalf_of: identity.on_behalf_of.clone(),
+            credential_expires_at: identity.expires_at,
+        }))
+    }
+}
+
+impl Handle<MePermissions> for Control {
+    async fn resolve(&self, look: &Look<'_>, input: &MePermissions) -> Result<Target, Refusal> {
+        if let Some(tenant) = input.tenant {
+            look.tenant(tenant).await?;
+        }
+        Ok(own(look))
+    }
+
+    async fn handle(&self, admitted: &Admitted<'_>, input: MePermissions) -> Result<Outcome<Permissions>, Refusal> {
+        let place = input.tenant.map_or(admitted.identity.place(), ids::Owner::Tenant);
+        let mut permissions = Vec::new();
+        for spec in self.registry.specs() {
+            let (decision, _) = self.cell(admitted.identity, spec, place, admitted.face).await?;
+            let authority = authority(&decision);
+            if !matches!(authority, Authority::Denied | Authority::HumanOnly) {
+                permissions.push(Permission {
+                    operation: spec.meta.id.to_owned(),
+                    effect: spec.meta.effect,
+                    authority,
+                    rung: rung(&decision),
+                });
+            }
+        }
+        Ok(Outcome::answer(Permissions { tenant: place.tenant(), permissions }))
+    }
+}
+
+impl Handle<MeLogin> for Control {
+    async fn resolve(&self, look: &Look<'_>, _: &MeLogin) -> Result<Target, Refusal> {
+        Ok(own(look))
+    }
+
+    // The gate has verified the password before anything else: the identity is the one that signed in.
+    async fn handle(&self, admitted: &Admitted<'_>, _: MeLogin) -> Result<Outcome<NewCredential>, Refusal> {
+        let identity = admitted.identity;
+        let (credential, shown) = self.new_credential(
+            CredentialKind::Session,
+            identity.principal.clone(),
+            identity.home,
+            "sign-in",
+            admitted.now,
+            self.settings.session_ttl,
+        )?;
+        let mut changes = Changes::new();
+        changes.create(&credential);
+        Ok(Outcome::changed(shown, changes))
+    }
+}
+
+impl Handle<MeLogout> for Control {
+    async fn resolve(&self, look: &Look<'_>, _: &MeLogout) -> Result<Target, Refusal> {
+        Ok(own(look))
+    }
+
+    async fn handle(&self, admitted: &Admitted<'_>, _: MeLogout) -> Result<Outcome<Gone>, Refusal> {
+        let id = admitted.identity.credential.to_string();
+        let stored: Stored<Credential> = self
+            .store
+            .snapshot(ids::Scope::from(admitted.identity.home))
+            .read(&id)
+            .await?
+            .ok_or_else(|| Refusal::not_found("credential"))?;
+        let mut changes = Changes::new();
+        changes.replace(&Credential { revoked: true, ..stored.value.clone() }, stored.version);
+        Ok(Outcome::changed(Gone { id }, changes).then(After::Directory))
+    }
+}

@@ -1,0 +1,268 @@
+//! Opening the gate: keys, policies, the kill switch's memory and, in a new installation, the first admin.
+
+use crate::authenticate::{Failures, IdentityCache};
+use crate::context::{Control, Inner};
+use crate::decide::{TenantCache, policy_state};
+use crate::kill::KillBoard;
+use crate::rate::RateLimiter;
+use crate::refusal::Refusal;
+use crate::registry::Registry;
+use crate::settings::Settings;
+use arc_swap::ArcSwap;
+use audit::{LogName, NoteSigner};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ids::{AssignmentId, Clock, CredentialId, Entropy, Owner, Principal, Scope, UserId};
+use seal::{Mac, Sealer, SigningKey, Token};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+use store::{
+    Assignment, Changes, Credential, CredentialKind, KillSwitch, SealedSecret, Store, Stored, User, UserState,
+};
+use thiserror::Error;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// How long the first admin's token lives.
+const BOOTSTRAP_TTL: Duration = Duration::from_secs(24 * 3600);
+/// The first admin's sign-in name; also the id's seed, so that there is only ever one.
+const BOOTSTRAP_EMAIL: &str = "admin@localhost";
+const SIGNING_KEY: &str = "audit-signing-key";
+
+/// Why the gate does not open.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// Delivering the first admin's token failed; nothing was created.
+    #[error("the first admin's token cannot be delivered")]
+    Deliver(#[source] std::io::Error),
+    /// The log's name cannot be used.
+    #[error("`log_name` cannot name a log: {0}")]
+    LogName(String),
+    /// The sealed signing key does not open: the master key is not the one that this state was made with.
+    #[error("the audit signing key does not open; give the master key that this installation was made with")]
+    MasterKey,
+    /// State could not be read or written, or what it holds does not compile; the log has the details.
+    #[error("the state cannot be used: {0}")]
+    State(String),
+}
+
+impl From<Refusal> for OpenError {
+    fn from(refusal: Refusal) -> Self {
+        Self::State(refusal.into_problem().detail)
+    }
+}
+
+/// What the gate is opened with.
+pub struct Opened {
+    /// Transactional state.
+    pub store: Store,
+    /// The present.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// Limits and times.
+    pub settings: Settings,
+    /// Every operation with its handler.
+    pub registry: Registry,
+    /// Seals secrets at rest; from a file or the environment, never from the store.
+    pub master_key: [u8; 32],
+}
+
+impl Opened {
+    /// Open the gate. In a new installation `deliver` gets the first admin's token, before it is good.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing was half made.
+    pub async fn open(self, deliver: impl FnOnce(&str) -> std::io::Result<()>) -> Result<Control, OpenError> {
+        let log_name = LogName::new(&self.settings.log_name).map_err(|error| OpenError::LogName(error.to_string()))?;
+        let snapshot = self.store.snapshot(Scope::Provider);
+        let sealer = Sealer::new(self.master_key);
+        let (key, fresh) = signing_key(&snapshot, &sealer, self.entropy.as_ref()).await?;
+        let signer = NoteSigner::new(log_name.as_str(), key).map_err(|error| OpenError::LogName(error.to_string()))?;
+        let policies = policy_state(&snapshot, self.registry.specs()).await?;
+        let started_at = self.clock.now();
+        let control = Control {
+            inner: Arc::new(Inner {
+                rate: RateLimiter::new(self.settings.rate),
+                store: self.store,
+                clock: self.clock,
+                entropy: self.entropy,
+                settings: self.settings,
+                registry: self.registry,
+                policies: ArcSwap::from_pointee(policies),
+                identities: IdentityCache::default(),
+                tenants: TenantCache::default(),
+                kill: Arc::new(KillBoard::new(Vec::new())),
+                failures: Failures::default(),
+                cursors: Mac::from_bytes(self.master_key).derive("gate"),
+                sealer,
+                log_name,
+                signer,
+                started_at,
+                epoch: AtomicU64::new(1),
+                jobs_seen: AtomicU64::new(0),
+                sequencing: tokio::sync::Mutex::new(()),
+            }),
+        };
+        if let Some(secret) = fresh {
+            let mut changes = Changes::new();
+            changes.create(&secret);
+            control
+                .commit_as_system(
+                    "setup",
+                    "system.create_signing_key",
+                    Owner::Provider,
+                    SIGNING_KEY.to_owned(),
+                    changes,
+                )
+                .await?;
+        }
+        control.load_kill_switch().await?;
+        control.bootstrap(deliver).await?;
+        Ok(control)
+    }
+}
+
+async fn signing_key(
+    snapshot: &store::Snapshot,
+    sealer: &Sealer,
+    entropy: &dyn Entropy,
+) -> Result<(SigningKey, Option<SealedSecret>), OpenError> {
+    let stored: Option<Stored<SealedSecret>> = snapshot.read(SIGNING_KEY).await.map_err(Refusal::from)?;
+    if let Some(stored) = stored {
+        let sealed = STANDARD.decode(&stored.value.sealed).map_err(|_| OpenError::MasterKey)?;
+        let seed = sealer.open(SIGNING_KEY.as_bytes(), &sealed).map_err(|_| OpenError::MasterKey)?;
+        let seed = <[u8; 32]>::try_from(seed.expose()).map_err(|_| OpenError::MasterKey)?;
+        return Ok((SigningKey::from_bytes(&seed), None));
+    }
+    let key = SigningKey::generate(entropy);
+    let sealed = STANDARD.encode(sealer.seal(SIGNING_KEY.as_bytes(), key.to_bytes().as_slice(), entropy));
+    Ok((key, Some(SealedSecret { name: SIGNING_KEY.to_owned(), tenant: None, sealed })))
+}
+
+impl Control {
+    /// Make the first admin of a new installation; a new token where the old one ended unused.
+    async fn bootstrap(&self, deliver: impl FnOnce(&str) -> std::io::Result<()>) -> Result<(), OpenError> {
+        let now = self.now();
+        let snapshot = self.store.snapshot(Scope::Provider);
+        let id = UserId::derive(&[b"bootstrap"]);
+        let principal = Principal::User(id);
+        let admin: Option<Stored<User>> = snapshot.read(&id.to_string()).await.map_err(Refusal::from)?;
+        let mut changes = Changes::new();
+        match admin {
+            None => {
+                changes.create(&User {
+                    id,
+                    tenant: None,
+                    email: BOOTSTRAP_EMAIL.to_owned(),
+                    display_name: "First admin".to_owned(),
+                    password: None,
+                    state: UserState::Active,
+                    credentials_from: now,
+                });
+                changes.create(&Assignment {
+                    id: AssignmentId::derive(&[principal.to_string().as_bytes(), b"provider_admin", b"provider", b""]),
+                    principal: principal.clone(),
+                    role: "provider_admin".to_owned(),
+                    tenant: None,
+                    selector: None,
+                });
+            }
+            Some(admin) => {
+                let others = crate::decide::all::<User>(&snapshot).await?.len() > 1;
+                let key = Some(("principal", principal.to_string()));
+                let page = store::Page { key, limit: 1000, ..store::Page::default() };
+                let held: Vec<Stored<Credential>> = snapshot.list(&page).await.map_err(Refusal::from)?;
+                let alive = held.iter().any(|one| !one.value.revoked && one.value.expires_at > now);
+                if admin.value.state == UserState::Deactivated || admin.value.password.is_some() || others || alive {
+                    return Ok(());
+                }
+            }
+        }
+        let token =
+            Token::generate("bootstrap", self.entropy.as_ref()).map_err(|error| OpenError::State(error.to_string()))?;
+        changes.create(&Credential {
+            id: CredentialId::generate(self.clock.as_ref(), self.entropy.as_ref()),
+            kind: CredentialKind::Bootstrap,
+            hash: token.lookup_hash().to_string(),
+            principal,
+            tenant: None,
+            name: "bootstrap".to_owned(),
+            issued_at: now,
+            expires_at: now.plus(BOOTSTRAP_TTL),
+            revoked: false,
+            run: None,
+            reach: None,
+            case: None,
+            on_behalf_of: Vec::new(),
+        });
+        // First the file, then the credential: a crash between leaves a file with a token that was never good, and the
+        // next opening makes another.
+        deliver(token.expose()).map_err(OpenError::Deliver)?;
+        self.commit_as_system("setup", "user.bootstrap", Owner::Provider, id.to_string(), changes).await?;
+        Ok(())
+    }
+
+    /// Read all engagements and let them hold.
+    pub(crate) async fn load_kill_switch(&self) -> Result<(), Refusal> {
+        let snapshot = self.store.snapshot(Scope::Provider);
+        let all = crate::decide::all::<KillSwitch>(&snapshot).await?;
+        self.kill.replace(all.into_iter().map(|stored| stored.value).collect());
+        self.forget_identities();
+        Ok(())
+    }
+
+    /// Start what the platform does by itself.
+    #[must_use]
+    pub fn start(&self) -> Running {
+        let (stop, stopped) = watch::channel(false);
+        let tasks = vec![
+            tokio::spawn(self.clone().reconcile(stopped.clone())),
+            tokio::spawn(self.clone().sequence_forever(stopped)),
+        ];
+        Running { control: self.clone(), stop, tasks }
+    }
+
+    /// The public key under which the log verifies, as a note verifier key.
+    #[must_use]
+    pub fn verifier_key(&self) -> String {
+        self.signer.verifier().to_string()
+    }
+
+    /// The store behind the gate: for readiness, measurements and tests that compare state; reading it needs a scope.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Randomness, for request ids.
+    #[must_use]
+    pub fn entropy(&self) -> &dyn Entropy {
+        self.inner.entropy.as_ref()
+    }
+}
+
+/// The platform's own work, until it is stopped.
+pub struct Running {
+    control: Control,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Stop, sign what is left, and close the store.
+    pub async fn stop(self) {
+        // Nobody listens any more only where every task has ended already.
+        let _ = self.stop.send(true);
+        for task in self.tasks {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a task of the platform ended badly");
+            }
+        }
+        if let Err(refusal) = self.control.record_failures().await {
+            tracing::error!(?refusal, "failed attempts were not recorded");
+        }
+        self.control.store.close().await;
+    }
+}

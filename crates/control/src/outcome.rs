@@ -1,0 +1,50 @@
+//! What a handler returns: an answer, and what should change if the gate can record it.
+
+use store::{AuditEntry, Changes};
+
+/// What a handler wants to happen.
+pub struct Outcome<T> {
+    /// The answer.
+    pub output: T,
+    /// What should change, all or nothing, together with the call's record.
+    pub changes: Changes,
+    /// Further leaves for other logs, written in the same commit.
+    pub leaves: Vec<AuditEntry>,
+    /// Called after the commit, before the answer: only to refresh what is derived from committed state.
+    pub after: After,
+}
+
+/// Which derived state a commit makes stale.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum After {
+    /// None.
+    #[default]
+    Nothing,
+    /// Identities: principals, roles held, credentials that died.
+    Directory,
+    /// The policy set and identities.
+    Policies,
+    /// The kill switch and identities.
+    KillSwitch,
+}
+
+impl<T> Outcome<T> {
+    /// An answer that changes nothing.
+    #[must_use]
+    pub fn answer(output: T) -> Self {
+        Self { output, changes: Changes::new(), leaves: Vec::new(), after: After::Nothing }
+    }
+
+    /// An answer with changes.
+    #[must_use]
+    pub fn changed(output: T, changes: Changes) -> Self {
+        Self { output, changes, leaves: Vec::new(), after: After::Nothing }
+    }
+
+    /// Who may do what has changed.
+    #[must_use]
+    pub fn then(mut self, after: After) -> Self {
+        self.after = after;
+        self
+    }
+}

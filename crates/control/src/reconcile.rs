@@ -1,0 +1,179 @@
+//! What the platform does by itself: run approved calls, let approvals run out, count failed attempts into the log, sweep
+//! what expired. Each is idempotent and starts from stored state; a crash between two steps costs a repetition.
+
+use crate::approvals::EXECUTE_JOB;
+use crate::context::Control;
+use crate::decide::{RECENT_MINUTES, minute};
+use crate::record::recorded_origin;
+use crate::refusal::Refusal;
+use api::{Face, Origin};
+use audit::{Aggregate, Decided, FormatVersion, Leaf, Phase, Record};
+use ids::{CallId, List, Owner, Principal, Scope, Text};
+use std::time::Duration;
+use store::{Approval, ApprovalState, AuditEntry, Changes, Commit, CommitError, Stored, Sweep, sortable};
+
+/// How long a worker holds an execution before another may take it up.
+const EXECUTION_LEASE: Duration = Duration::from_secs(30);
+/// How often the rounds go, when nothing wakes them before.
+const ROUND: Duration = Duration::from_millis(500);
+/// How long the inputs of decisions are kept, for trying other policies on them.
+const DECISIONS_KEPT: Duration = Duration::from_secs(90 * 24 * 3600);
+/// How often failed attempts become a record, and what expired is swept.
+const SLOW_ROUND: Duration = Duration::from_secs(10);
+
+impl Control {
+    /// Run until `stop` says so. Errors are logged and met again in the next round.
+    pub(crate) async fn reconcile(self, mut stop: tokio::sync::watch::Receiver<bool>) {
+        let mut changes = self.store.changes();
+        let mut slow_at = self.now();
+        while !*stop.borrow() {
+            self.report("executions", self.run_executions().await);
+            self.report("expiries", self.expire_approvals().await);
+            if self.now() >= slow_at {
+                slow_at = self.now().plus(SLOW_ROUND);
+                self.report("failed attempts", self.record_failures().await);
+                self.report("sweep", self.sweep().await);
+            }
+            tokio::select! {
+                _ = stop.changed() => {}
+                _ = changes.changed() => {}
+                () = tokio::time::sleep(ROUND) => {}
+            }
+        }
+    }
+
+    fn report(&self, round: &'static str, outcome: Result<(), Refusal>) {
+        match outcome {
+            // A conflict means that somebody else was faster: the next round sees what is left.
+            Ok(()) | Err(Refusal::Commit(CommitError::Conflict { .. } | CommitError::LeaseLost { .. })) => {}
+            Err(refusal) => tracing::error!(round, ?refusal, "a round of the platform failed; it goes on"),
+        }
+    }
+
+    async fn run_executions(&self) -> Result<(), Refusal> {
+        let seen = self.store.generation(&["job"]);
+        if self.inner.jobs_seen.load(std::sync::atomic::Ordering::Acquire) == seen && seen != 0 {
+            return Ok(());
+        }
+        loop {
+            let leases = self.store.jobs().claim("approval-executor", EXECUTE_JOB, 16, EXECUTION_LEASE).await?;
+            if leases.is_empty() {
+                break;
+            }
+            for lease in &leases {
+                if let Err(refusal) = self.execute(lease).await {
+                    tracing::warn!(job = %lease.job.id, ?refusal, "an approved call did not run; it is tried again");
+                    let mut changes = Changes::new();
+                    changes.fail_job(lease, "storage did not answer");
+                    self.commit_as_system(
+                        "approval-executor",
+                        "approval.execute",
+                        lease.job.owner,
+                        lease.job.id.to_string(),
+                        changes,
+                    )
+                    .await?;
+                }
+            }
+        }
+        self.inner.jobs_seen.store(seen, std::sync::atomic::Ordering::Release);
+        Ok(())
+    }
+
+    async fn expire_approvals(&self) -> Result<(), Refusal> {
+        let now = self.now();
+        let snapshot = self.store.snapshot(Scope::Provider);
+        let due: Vec<Stored<Approval>> =
+            snapshot.range("due", &sortable(ids::Timestamp::default()), &sortable(now), 64).await?;
+        for stored in due.into_iter().filter(|stored| stored.value.state.waits()) {
+            let owner = Owner::from(stored.value.tenant);
+            let id = stored.value.id.to_string();
+            let expired = Approval { state: ApprovalState::Expired, ..stored.value };
+            let mut changes = Changes::new();
+            changes.replace(&expired, stored.version);
+            match self.commit_as_system("approval-expiry", "approval.expire", owner, id, changes).await {
+                Err(Refusal::Commit(CommitError::Conflict { .. })) | Ok(()) => {}
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        Ok(())
+    }
+
+    async fn sweep(&self) -> Result<(), Refusal> {
+        let now = self.now();
+        let sweep = Sweep {
+            expired_before: now,
+            counters_before: minute(now) - 2 * RECENT_MINUTES,
+            decisions_before: now.minus(DECISIONS_KEPT),
+        };
+        while self.store.sweep(sweep).await?.more {}
+        Ok(())
+    }
+
+    /// Failed attempts since the last time, as one record: a flood must not fill the disk.
+    pub(crate) async fn record_failures(&self) -> Result<(), Refusal> {
+        let Some(counted) = self.failures.take() else { return Ok(()) };
+        let aggregate = Aggregate { count: counted.count, since: counted.since, until: counted.until };
+        let entry = self.system_leaf("gate", "authenticate", Owner::Provider, None, Some(aggregate), 401)?;
+        self.store.commit(Commit::new(self.now(), entry)).await?;
+        Ok(())
+    }
+
+    /// Changes that the platform makes by itself, with their record.
+    pub(crate) async fn commit_as_system(
+        &self,
+        name: &str,
+        operation: &str,
+        owner: Owner,
+        target: String,
+        changes: Changes,
+    ) -> Result<(), Refusal> {
+        let entry = self.system_leaf(name, operation, owner, Some(target), None, 200)?;
+        self.store.commit(Commit::new(self.now(), entry).changes(changes)).await?;
+        Ok(())
+    }
+
+    fn system_leaf(
+        &self,
+        name: &str,
+        operation: &str,
+        owner: Owner,
+        target: Option<String>,
+        aggregate: Option<Aggregate>,
+        status: u16,
+    ) -> Result<AuditEntry, Refusal> {
+        let call = CallId::generate(self.clock.as_ref(), self.entropy.as_ref());
+        let origin = Origin { face: Face::Schedule, address: None, user_agent: None, request_id: call.to_string() };
+        let kind = operation.split_once('.').map_or(operation, |(family, _)| family);
+        let record = Record {
+            v: FormatVersion,
+            call,
+            time: self.now(),
+            tenant: owner.tenant(),
+            principal: Principal::System(name.to_owned()),
+            on_behalf_of: List::default(),
+            run: None,
+            operation: Text::truncated(operation),
+            effect: audit::Effect::Write,
+            phase: Phase::Call,
+            target: target.map(|id| audit::Target { kind: Text::truncated(kind), id: Text::truncated(&id) }),
+            input_digest: None,
+            decision: audit::Decision {
+                outcome: if status == 200 { Decided::Allow } else { Decided::Deny },
+                policies: List::default(),
+                policy_version: None,
+                rung: None,
+                obligations: List::default(),
+            },
+            approvals: List::default(),
+            outcome: audit::Outcome { status, problem: None, error: None },
+            duration_us: 0,
+            origin: recorded_origin(&origin),
+            agent: None,
+            aggregate,
+        };
+        let leaf =
+            Leaf::Call(Box::new(record)).encode().map_err(|error| Refusal::bug("a record does not encode", &error))?;
+        Ok(AuditEntry { tree: owner, call, part: 0, leaf, payload: None })
+    }
+}

@@ -1,0 +1,59 @@
+//! The gate's limits and times. Read once, at opening.
+
+use seal::PasswordCost;
+use std::time::Duration;
+
+/// How many calls one principal may make.
+#[derive(Clone, Copy, Debug)]
+pub struct Rate {
+    /// Sustained, calls per second.
+    pub per_second: u32,
+    /// At once, before the sustained rate holds.
+    pub burst: u32,
+}
+
+/// The gate's limits and times.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How long an approval waits before it is denied.
+    pub approval_ttl: Duration,
+    /// How long an idempotency key is remembered.
+    pub idempotency_ttl: Duration,
+    /// How long the input of a read is kept beside its record; its digest stays.
+    pub read_payload_ttl: Duration,
+    /// How long a sign-in lasts.
+    pub session_ttl: Duration,
+    /// The longest time between two checkpoints of a log that grows.
+    pub checkpoint_interval: Duration,
+    /// Per principal.
+    pub rate: Rate,
+    /// A person may approve their own proposals: for an installation of one person, loud in `system.info` and in
+    /// every policy's context.
+    pub self_approval: bool,
+    /// What a password hash costs.
+    pub password_cost: PasswordCost,
+    /// The log's name in checkpoints, for example `posse.example.com/audit`.
+    pub log_name: String,
+    /// `sqlite` or `postgres`; told by `system.info`.
+    pub engine: &'static str,
+    /// Greatest request body, as the server enforces it; told by `system.limits`.
+    pub body_bytes_max: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            approval_ttl: Duration::from_secs(3600),
+            idempotency_ttl: Duration::from_secs(24 * 3600),
+            read_payload_ttl: Duration::from_secs(30 * 24 * 3600),
+            session_ttl: Duration::from_secs(12 * 3600),
+            checkpoint_interval: Duration::from_secs(60),
+            rate: Rate { per_second: 2_000, burst: 4_000 },
+            self_approval: false,
+            password_cost: PasswordCost::default(),
+            log_name: "posse/audit".to_owned(),
+            engine: "sqlite",
+            body_bytes_max: 1 << 20,
+        }
+    }
+}
