@@ -32,16 +32,17 @@ pub(crate) fn tree(program: &Program) -> Command {
     }
     root = root.subcommand(crate::mcp::command());
     for (family, specs) in families(&program.specs) {
-        let words: Vec<&str> = specs.iter().filter_map(|spec| Some(spec.meta.id.split_once('.')?.1)).collect();
+        let mut words: Vec<String> = specs.iter().map(|spec| verb(spec)).collect();
+        words.extend(offline(family).map(|command| command.get_name().to_owned()));
         let mut command = Command::new(kebab(family))
-            .about(words.join(", ").replace('_', "-"))
+            .about(words.join(", "))
             .subcommand_required(true)
             .arg_required_else_help(true)
             .disable_help_subcommand(true);
         for spec in specs {
             command = command.subcommand(operation(spec));
         }
-        root = root.subcommand(offline(family, command));
+        root = root.subcommand(command.subcommands(offline(family)));
     }
     root
 }
@@ -115,11 +116,12 @@ fn operation(spec: &Spec) -> Command {
     if meta.id == crate::export::OPERATION { crate::export::arguments(command) } else { command }
 }
 
-/// The commands of a resource that need no server.
-fn offline(family: &str, command: Command) -> Command {
+/// The command of a resource that needs no server.
+fn offline(family: &str) -> Option<Command> {
     match family {
-        "audit" => command.subcommand(crate::audit_folder::command()),
-        _ => command,
+        "audit" => Some(crate::audit_folder::command()),
+        "policy" => Some(crate::policy_check::command()),
+        _ => None,
     }
 }
 

@@ -16,6 +16,7 @@ mod export;
 mod input;
 mod mcp;
 mod operate;
+mod policy_check;
 mod remote;
 mod show;
 mod source;

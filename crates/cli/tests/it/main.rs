@@ -9,6 +9,7 @@ mod help;
 mod http_calls;
 mod mcp_bridge;
 mod peer;
+mod policy_check;
 mod reference_page;
 
 use cli::{Exit, Program, Surroundings};
