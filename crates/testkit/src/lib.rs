@@ -1,1 +1,3 @@
-//! Crate `testkit`: being built.
+//! What tests share and nothing ships.
+
+pub mod conformance;

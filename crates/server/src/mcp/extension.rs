@@ -9,7 +9,7 @@ use rmcp::model::{
     GetPromptResponse, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ReadResourceRequestParams,
     ReadResourceResponse, ServerCapabilities, SubscriptionFilter, Tool,
 };
-use rmcp::service::RequestContext;
+use rmcp::service::{RequestContext, SubscriptionContext};
 
 /// A method that this server does not have.
 fn absent<T: Send + 'static>(method: &'static str) -> Future<'static, Result<T, ErrorData>> {
@@ -58,6 +58,14 @@ pub trait Extension: Send + Sync {
     /// Which of these notifications `subscriptions/listen` may send; nothing where it does not exist.
     fn subscriptions(&self, _requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {
         None
+    }
+
+    /// Send what a subscription asked for, until it ends.
+    fn listen(&self, context: SubscriptionContext) -> Future<'_, Result<(), ErrorData>> {
+        Box::pin(async move {
+            context.cancelled().await;
+            Ok(())
+        })
     }
 
     /// `prompts/list`.

@@ -12,9 +12,9 @@ use rmcp::model::{
     CreateTaskResult, GetPromptRequestParams, GetPromptResponse, GetTaskParams, GetTaskResult, Implementation,
     ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
     ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig, SubscribeRequestParams,
-    SubscriptionFilter, UnsubscribeRequestParams, UpdateTaskParams,
+    SubscriptionFilter, Tool, UnsubscribeRequestParams, UpdateTaskParams,
 };
-use rmcp::service::RequestContext;
+use rmcp::service::{RequestContext, SubscriptionContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -137,6 +137,11 @@ impl ServerHandler for Handler {
         Ok(ListToolsResult::with_all_items(tools).with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Private))
     }
 
+    /// The library checks headers that repeat an argument against the tool's schema; operations have none such.
+    fn get_tool(&self, name: &str) -> Option<Tool> {
+        self.extension.as_ref()?.tools().into_iter().find(|tool| tool.name == name)
+    }
+
     async fn call_tool(
         &self,
         params: CallToolRequestParams,
@@ -238,6 +243,10 @@ impl ServerHandler for Handler {
 
     fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {
         self.extension.as_deref()?.subscriptions(requested)
+    }
+
+    async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
+        self.extended("subscriptions/listen")?.listen(context).await
     }
 
     async fn list_prompts(
