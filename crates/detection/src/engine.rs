@@ -69,6 +69,7 @@ pub struct Scratch {
     partitions: Vec<u32>,
     epoch: u32,
     other: String,
+    joined: String,
     keywords_read: bool,
 }
 
@@ -189,6 +190,11 @@ impl Engine {
                 }
             }
             if let Some(index) = &partition.keywords {
+                scratch.joined.clear();
+                values.join_all(view.root(), index.bytes_min(), &mut scratch.joined);
+                if !index.may_occur(scratch.joined.as_bytes()) {
+                    continue;
+                }
                 if !scratch.keywords_read {
                     scratch.keywords_read = true;
                     values.read_all(self.fields, view.root());
@@ -394,7 +400,7 @@ impl RouteBuilder {
         if ids.is_some() {
             routed.extend(id_fields);
         }
-        let chosen = witness::witness(tree, checks, &interner.findings, &routed);
+        let chosen = witness::witness(tree, interner, &routed);
         let channel_numbers = self.numbers_of(0, channels);
         let id_numbers = self.numbers_of(1, ids);
         for channel in &channel_numbers {

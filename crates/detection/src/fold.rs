@@ -39,11 +39,25 @@ pub fn fold_into(text: &str, out: &mut String) {
     if text.is_ascii() {
         let start = out.len();
         out.push_str(text);
-        if let Some(tail) = out.get_mut(start..) {
-            tail.make_ascii_lowercase();
+        if let Some(added) = out.get_mut(start..) {
+            added.make_ascii_lowercase();
         }
-    } else {
-        out.extend(text.chars().map(fold_char));
+        return;
+    }
+    let mut rest = text;
+    loop {
+        // Runs of ASCII go over at the speed of memory; the characters between them one by one.
+        let run = rest.bytes().position(|byte| !byte.is_ascii()).unwrap_or(rest.len());
+        let (plain, tail) = rest.split_at_checked(run).unwrap_or((rest, ""));
+        let start = out.len();
+        out.push_str(plain);
+        if let Some(added) = out.get_mut(start..) {
+            added.make_ascii_lowercase();
+        }
+        let mut characters = tail.chars();
+        let Some(character) = characters.next() else { return };
+        out.push(fold_char(character));
+        rest = characters.as_str();
     }
 }
 

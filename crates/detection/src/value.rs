@@ -42,7 +42,7 @@ impl<'a> Leaf<'a> {
         match self {
             Self::Null => return false,
             Self::Bool(truth) => out.push_str(if truth { "true" } else { "false" }),
-            Self::Int(int) => write_number(out, int),
+            Self::Int(int) => write_int(out, int),
             Self::Big(big) => write_number(out, big),
             // Debug keeps the `.0` of a whole float.
             Self::Float(float) => write_number(out, format_args!("{float:?}")),
@@ -124,6 +124,25 @@ fn write_number(out: &mut String, number: impl std::fmt::Display) {
     let _written = write!(out, "{number}");
 }
 
+/// Digits without the formatting machinery: every event id passes here.
+fn write_int(out: &mut String, int: i64) {
+    let mut digits = ['0'; 20];
+    let mut rest = int.unsigned_abs();
+    let mut used = 0_usize;
+    for digit in digits.iter_mut().rev() {
+        *digit = char::from_digit(u32::try_from(rest % 10).unwrap_or(0), 10).unwrap_or('0');
+        rest /= 10;
+        used = used.saturating_add(1);
+        if rest == 0 {
+            break;
+        }
+    }
+    if int < 0 {
+        out.push('-');
+    }
+    out.extend(digits.iter().skip(20_usize.saturating_sub(used)));
+}
+
 fn decimal(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'+' | b'e' | b'E'))
 }
@@ -167,7 +186,9 @@ mod tests {
             let mut out = String::new();
             leaf.write_text(&mut out).then_some(out)
         };
-        assert_eq!(text(Leaf::Int(-5)).unwrap(), "-5");
+        for int in [0, 7, -5, 10, 4688, i64::MAX, i64::MIN] {
+            assert_eq!(text(Leaf::Int(int)).unwrap(), int.to_string());
+        }
         assert_eq!(text(Leaf::Float(5.0)).unwrap(), "5.0");
         assert_eq!(text(Leaf::Null), None);
         assert!(Leaf::Text("4688").equals(Number::Int(4688)));

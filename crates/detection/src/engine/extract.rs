@@ -73,6 +73,20 @@ impl Trie {
     }
 }
 
+/// The longest text view of a number or truth value that a needle can be longer than.
+const NUMBER_BYTES_MAX: usize = 32;
+
+const fn leaf_of(scalar: Scalar<'_>) -> Leaf<'_> {
+    match scalar {
+        Scalar::Null => Leaf::Null,
+        Scalar::Bool(truth) => Leaf::Bool(truth),
+        Scalar::Int(int) => Leaf::Int(int),
+        Scalar::Big(big) => Leaf::Big(big),
+        Scalar::Float(float) => Leaf::Float(float),
+        Scalar::Str(text) => Leaf::Text(text),
+    }
+}
+
 /// A value of a field.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Held<'v> {
@@ -189,6 +203,26 @@ impl<'v> Values<'v> {
         }
     }
 
+    /// The folded text of every value of at least `bytes_min` bytes, with a NUL behind each: to see at once that no
+    /// keyword occurs.
+    pub(super) fn join_all(&self, record: Item<'v>, bytes_min: usize, joined: &mut String) {
+        match record.kind() {
+            // Folding may lengthen text that is not ASCII.
+            Kind::Scalar(Scalar::Str(text)) if text.len() >= bytes_min || !text.is_ascii() => {
+                crate::fold::fold_into(text, joined);
+                joined.push('\0');
+            }
+            Kind::Scalar(Scalar::Str(_)) => {}
+            Kind::Scalar(scalar) => {
+                if bytes_min <= NUMBER_BYTES_MAX && leaf_of(scalar).write_text(joined) {
+                    joined.push('\0');
+                }
+            }
+            Kind::Array(elements) => elements.into_iter().for_each(|e| self.join_all(e, bytes_min, joined)),
+            Kind::Object(members) => members.into_iter().for_each(|(_, item)| self.join_all(item, bytes_min, joined)),
+        }
+    }
+
     /// Every value of the record becomes a value of the keyword slot.
     pub(super) fn read_all(&mut self, slot: u32, record: Item<'v>) {
         match record.kind() {
@@ -211,14 +245,7 @@ impl<'v> Values<'v> {
     }
 
     fn push(&mut self, field: u32, scalar: Scalar<'v>) {
-        let leaf = match scalar {
-            Scalar::Null => Leaf::Null,
-            Scalar::Bool(truth) => Leaf::Bool(truth),
-            Scalar::Int(int) => Leaf::Int(int),
-            Scalar::Big(big) => Leaf::Big(big),
-            Scalar::Float(float) => Leaf::Float(float),
-            Scalar::Str(text) => Leaf::Text(text),
-        };
+        let leaf = leaf_of(scalar);
         let index = u32::try_from(self.held.len()).unwrap_or(NONE);
         let Some(slot) = self.slots.get_mut(field as usize) else { return };
         if slot.first == NONE {

@@ -7,6 +7,7 @@
 use super::needle::{Needle, Place};
 use super::table::{Table, hash};
 use super::typical;
+use aho_corasick::packed::{Config, MatchKind, Searcher};
 
 /// What an occurring needle says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -23,12 +24,15 @@ pub(super) struct Index {
     needles: Box<[Entry]>,
     targets: Box<[Target]>,
     whole: Table,
-    starts: Table,
-    ends: Table,
+    /// By length of the key, see [`EDGES`].
+    starts: [Table; 3],
+    ends: [Table; 3],
     /// From gram to the needles that hold it at their `gram_at`.
     grams: Table,
     bitmap: Box<[u64]>,
     bitmap_shift: u32,
+    /// Where the gram needles are few: a vector search that tells quickly that none occurs.
+    few: Option<Searcher>,
     /// Needles too short for a gram.
     short: Box<[u32]>,
     /// What holds whenever the field is there.
@@ -45,6 +49,13 @@ struct Entry {
 }
 
 const GRAM: usize = 4;
+/// How many bytes of a start or end make its key: the most that the needle has. Ends such as `.exe` are shared by
+/// hundreds of needles, so that four bytes alone would find all of them for nearly every program.
+const EDGES: [usize; 3] = [16, 8, GRAM];
+/// Most needles of the vector search; above, its few buckets raise too many false alarms.
+const FEW_MAX: usize = 48;
+/// Texts shorter than this are passed faster gram by gram.
+const FEW_TEXT_BYTES_MIN: usize = 32;
 
 impl Index {
     /// From needles with their targets, and targets that only need the field.
@@ -80,13 +91,22 @@ impl Index {
 
     fn build(&mut self, mut entries: Vec<Entry>) {
         let (mut whole, mut starts, mut ends, mut grams, mut short) =
-            (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+            (Vec::new(), [const { Vec::new() }; 3], [const { Vec::new() }; 3], Vec::new(), Vec::new());
         for (entry, number) in entries.iter_mut().zip(0_u32..) {
             match entry.place {
                 Place::Whole => whole.push((hash(&entry.text), number)),
                 _ if entry.text.len() < GRAM => short.push(number),
-                Place::Start => starts.extend(entry.text.first_chunk().map(|c| (u32::from_le_bytes(*c), number))),
-                Place::End => ends.extend(entry.text.last_chunk().map(|c| (u32::from_le_bytes(*c), number))),
+                Place::Start | Place::End => {
+                    let at_end = entry.place == Place::End;
+                    let tables = if at_end { &mut ends } else { &mut starts };
+                    if let Some((key, table)) = EDGES
+                        .iter()
+                        .zip(tables)
+                        .find_map(|(length, table)| Some((edge(&entry.text, *length, at_end)?, table)))
+                    {
+                        table.push((key, number));
+                    }
+                }
                 Place::Anywhere => {
                     let rarest = entry
                         .text
@@ -101,6 +121,11 @@ impl Index {
                 }
             }
         }
+        if (1..=FEW_MAX).contains(&grams.len()) {
+            let mut builder = Config::new().match_kind(MatchKind::LeftmostFirst).builder();
+            builder.extend(grams.iter().filter_map(|(_, number)| entries.get(*number as usize)).map(|e| &*e.text));
+            self.few = builder.build();
+        }
         if !grams.is_empty() {
             // Sixty-four bits a needle keep false alarms near 2%; 64 KiB of bitmap still fits the second-level cache.
             let bits = grams.len().saturating_mul(64).clamp(1 << 10, 1 << 19).next_power_of_two();
@@ -114,8 +139,8 @@ impl Index {
             }
         }
         self.whole = Table::new(&whole);
-        self.starts = Table::new(&starts);
-        self.ends = Table::new(&ends);
+        self.starts = starts.map(|pairs| Table::new(&pairs));
+        self.ends = ends.map(|pairs| Table::new(&pairs));
         self.grams = Table::new(&grams);
         self.short = short.into_boxed_slice();
         self.needles = entries.into_boxed_slice();
@@ -134,32 +159,18 @@ impl Index {
     /// Every target whose needle occurs in the folded text; a target may come more than once.
     #[inline]
     pub(super) fn scan(&self, text: &[u8], found: &mut impl FnMut(&[Target])) {
-        self.whole.each(hash(text), |number| {
-            if let Some(entry) = self.needles.get(number as usize)
-                && *entry.text == *text
-            {
-                found(self.targets_of(entry));
-            }
-        });
-        if let Some(head) = text.first_chunk() {
-            self.starts.each(u32::from_le_bytes(*head), |number| {
+        if !self.whole.is_empty() {
+            self.whole.each(hash(text), |number| {
                 if let Some(entry) = self.needles.get(number as usize)
-                    && text.starts_with(&entry.text)
+                    && *entry.text == *text
                 {
                     found(self.targets_of(entry));
                 }
             });
         }
-        if let Some(tail) = text.last_chunk() {
-            self.ends.each(u32::from_le_bytes(*tail), |number| {
-                if let Some(entry) = self.needles.get(number as usize)
-                    && text.ends_with(&entry.text)
-                {
-                    found(self.targets_of(entry));
-                }
-            });
-        }
-        if !self.bitmap.is_empty() {
+        self.scan_edges(&self.starts, false, text, found);
+        self.scan_edges(&self.ends, true, text, found);
+        if !self.bitmap.is_empty() && !self.none_of_few(text) {
             self.scan_grams(text, found);
         }
         for number in &self.short {
@@ -172,25 +183,84 @@ impl Index {
     }
 
     #[inline]
-    fn scan_grams(&self, text: &[u8], found: &mut impl FnMut(&[Target])) {
-        let bitmap = &*self.bitmap;
-        let shift = self.bitmap_shift;
-        for (at, window) in text.array_windows::<GRAM>().enumerate() {
-            let gram = u32::from_le_bytes(*window);
-            let bit = spread(gram, shift);
-            let word = bitmap.get((bit >> 6) as usize).copied().unwrap_or(0);
-            if word >> (bit & 63) & 1 == 0 {
+    fn scan_edges(&self, tables: &[Table; 3], at_end: bool, text: &[u8], found: &mut impl FnMut(&[Target])) {
+        for (length, table) in EDGES.iter().zip(tables) {
+            if table.is_empty() {
                 continue;
             }
-            self.grams.each(gram, |number| {
+            let Some(key) = edge(text, *length, at_end) else { continue };
+            table.each(key, |number| {
                 if let Some(entry) = self.needles.get(number as usize)
-                    && let Some(start) = at.checked_sub(entry.gram_at as usize)
-                    && text.get(start..).is_some_and(|rest| rest.starts_with(&entry.text))
+                    && if at_end { text.ends_with(&entry.text) } else { text.starts_with(&entry.text) }
                 {
                     found(self.targets_of(entry));
                 }
             });
         }
+    }
+
+    #[inline]
+    fn none_of_few(&self, text: &[u8]) -> bool {
+        text.len() >= FEW_TEXT_BYTES_MIN && self.few.as_ref().is_some_and(|few| few.find(text).is_none())
+    }
+
+    /// Texts with fewer bytes than this cannot hold a needle; zero where a text of any length may matter.
+    pub(super) fn bytes_min(&self) -> usize {
+        if !self.presence.is_empty() {
+            return 0;
+        }
+        self.needles.iter().map(|entry| entry.text.len()).min().unwrap_or(0)
+    }
+
+    /// Some needle may occur in one of the texts that were joined into `joined`.
+    pub(super) fn may_occur(&self, joined: &[u8]) -> bool {
+        let anywhere = self.needles.iter().all(|entry| entry.place == Place::Anywhere);
+        if !anywhere || !self.short.is_empty() || !self.presence.is_empty() {
+            return true;
+        }
+        if self.none_of_few(joined) {
+            return false;
+        }
+        let mut any = false;
+        self.scan_grams(joined, &mut |_| any = true);
+        any
+    }
+
+    /// Four positions at a time: four bits of the bitmap are joined before the one branch.
+    fn scan_grams(&self, text: &[u8], found: &mut impl FnMut(&[Target])) {
+        let (bitmap, shift) = (&*self.bitmap, self.bitmap_shift);
+        let bit = |gram: u32| {
+            let bit = spread(gram, shift);
+            bitmap.get((bit >> 6) as usize).copied().unwrap_or(0) >> (bit & 63) & 1
+        };
+        let mut at = 0;
+        while let Some(bytes) = text.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+            let [low, one, two, three] = grams(u64::from_le_bytes(*bytes));
+            if bit(low) | bit(one) | bit(two) | bit(three) != 0 {
+                for (gram, offset) in [low, one, two, three].into_iter().zip(0..) {
+                    self.confirm(text, gram, at + offset, found);
+                }
+            }
+            at += 4;
+        }
+        for (window, offset) in text.get(at..).unwrap_or_default().array_windows::<GRAM>().zip(0..) {
+            let gram = u32::from_le_bytes(*window);
+            if bit(gram) != 0 {
+                self.confirm(text, gram, at + offset, found);
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn confirm(&self, text: &[u8], gram: u32, at: usize, found: &mut impl FnMut(&[Target])) {
+        self.grams.each(gram, |number| {
+            if let Some(entry) = self.needles.get(number as usize)
+                && let Some(start) = at.checked_sub(entry.gram_at as usize)
+                && text.get(start..).is_some_and(|rest| rest.starts_with(&entry.text))
+            {
+                found(self.targets_of(entry));
+            }
+        });
     }
 
     fn targets_of(&self, entry: &Entry) -> &[Target] {
@@ -207,6 +277,20 @@ impl Entry {
             Place::Anywhere => memchr::memmem::find(text, &self.text).is_some(),
         }
     }
+}
+
+/// The key of the first or last `length` bytes.
+#[inline]
+fn edge(text: &[u8], length: usize, at_end: bool) -> Option<u32> {
+    let bytes = if at_end { text.get(text.len().checked_sub(length)?..) } else { text.get(..length) }?;
+    Some(hash(bytes))
+}
+
+/// The four grams that begin in the first four bytes.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "a gram is the low half of the shifted word")]
+const fn grams(word: u64) -> [u32; 4] {
+    [word as u32, (word >> 8) as u32, (word >> 16) as u32, (word >> 24) as u32]
 }
 
 #[inline]

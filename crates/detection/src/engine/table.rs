@@ -37,6 +37,10 @@ impl Table {
         Self { heads, links: links.into_boxed_slice(), shift }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.links.is_empty()
+    }
+
     /// Every value of the key.
     #[inline]
     pub(super) fn each(&self, key: u32, mut found: impl FnMut(u32)) {
@@ -87,6 +91,18 @@ pub(super) fn hash(bytes: &[u8]) -> u32 {
     folded
 }
 
+/// Equality without a call: keys are short, and most comparisons confirm an equal hash.
+#[inline]
+pub(super) fn same(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    let (words, rest) = a.as_chunks::<8>();
+    let (others, other_rest) = b.as_chunks::<8>();
+    words.iter().zip(others).all(|(a, b)| u64::from_le_bytes(*a) == u64::from_le_bytes(*b))
+        && rest.iter().zip(other_rest).all(|(a, b)| a == b)
+}
+
 /// From text to its number, in the order of insertion.
 #[derive(Debug, Default)]
 pub(super) struct Names {
@@ -103,8 +119,9 @@ impl Names {
 
     #[inline]
     pub(super) fn find(&self, name: &str) -> Option<u32> {
-        self.table
-            .find(hash(name.as_bytes()), |index| self.names.get(index as usize).is_some_and(|other| **other == *name))
+        self.table.find(hash(name.as_bytes()), |index| {
+            self.names.get(index as usize).is_some_and(|other| same(other.as_bytes(), name.as_bytes()))
+        })
     }
 
     pub(super) fn is_empty(&self) -> bool {

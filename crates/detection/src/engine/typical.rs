@@ -31,6 +31,15 @@ static GRAMS: LazyLock<Vec<u16>> = LazyLock::new(|| {
     counts
 });
 
+/// Fields whose values are long: reading them for a few rules costs more than a commoner witness elsewhere.
+const LONG: [&str; 8] =
+    ["CallTrace", "ContextInfo", "Data", "HostApplication", "Message", "Payload", "ScriptBlockText", "Details"];
+
+/// What a needle in this field costs beside its share.
+pub(super) fn reading(field: &str) -> f64 {
+    if LONG.contains(&field) { 0.06 } else { 0.0 }
+}
+
 /// How common a four-byte gram is: higher is more common. Compares grams, means nothing in itself.
 pub(super) fn commonness(gram: u32) -> u32 {
     let [a, b, c, d] = gram.to_le_bytes();
@@ -46,9 +55,9 @@ pub(super) fn share(literal: &str, whole: bool) -> f64 {
     let length = literal.chars().count();
     let known = TYPICAL.contains(literal);
     let by_length = match length {
-        0..=1 => 0.5,
-        2 => 0.2,
-        3 => 0.05,
+        0..=1 => 0.6,
+        2 => 0.4,
+        3 => 0.2,
         4 => 0.01,
         5 => 0.004,
         6..=7 => 0.001,

@@ -1,7 +1,7 @@
 //! Which tests betray a rule: a set of tests of which at least one holds whenever the rule does, the rarer the better.
 
 use super::needle::Finding;
-use super::program::{Check, KEYWORD, Kind, Tree};
+use super::program::{Check, Interner, KEYWORD, Kind, Tree};
 use super::typical;
 
 /// Share of records that are thought to hold a field that a rule only wants to be there.
@@ -19,15 +19,16 @@ pub(super) struct Witness {
 }
 
 /// The best witness of a tree, leaving out tests of the fields in `routed`, which the partition already implies.
-pub(super) fn witness(tree: &Tree, checks: &[Check], findings: &[Finding], routed: &[u32]) -> Option<Witness> {
+pub(super) fn witness(tree: &Tree, interner: &Interner, routed: &[u32]) -> Option<Witness> {
     match tree {
         Tree::Test(test) => {
-            let check = checks.get(*test as usize)?;
+            let check = interner.checks.get(*test as usize)?;
             if routed.contains(&check.field) {
                 return None;
             }
             let keyword = check.field == KEYWORD;
-            let share = match findings.get(*test as usize)? {
+            let reading = interner.fields.get(check.field as usize).map_or(0.0, |name| typical::reading(name));
+            let share = match interner.findings.get(*test as usize)? {
                 Finding::Never => return None,
                 Finding::Presence if keyword => return None,
                 Finding::Presence => PRESENCE_SHARE,
@@ -35,20 +36,19 @@ pub(super) fn witness(tree: &Tree, checks: &[Check], findings: &[Finding], route
                     let whole = matches!(check.kind, Kind::Whole(_) | Kind::Number { .. });
                     let each = |text: &str| typical::share(text, whole) + NEEDLE_SHARE;
                     needles.iter().map(|needle| each(&needle.text)).sum::<f64>()
-                        + if keyword { KEYWORD_SHARE } else { 0.0 }
+                        + if keyword { KEYWORD_SHARE } else { reading }
                 }
             };
             Some(Witness { tests: vec![*test], share })
         }
         Tree::Not(_) => None,
-        Tree::All(items) => items
-            .iter()
-            .filter_map(|item| witness(item, checks, findings, routed))
-            .min_by(|a, b| a.share.total_cmp(&b.share)),
+        Tree::All(items) => {
+            items.iter().filter_map(|item| witness(item, interner, routed)).min_by(|a, b| a.share.total_cmp(&b.share))
+        }
         Tree::Any(items) => {
             let mut all = Witness { tests: Vec::new(), share: 0.0 };
             for item in items {
-                let one = witness(item, checks, findings, routed)?;
+                let one = witness(item, interner, routed)?;
                 all.tests.extend(one.tests);
                 all.share += one.share;
             }
