@@ -70,7 +70,7 @@ pub struct Options {
     /// Payload bytes that may wait for the writer; past it an append is refused with
     /// [`AppendError::Full`](crate::AppendError::Full). Default 64 MiB.
     pub queue_bytes_max: usize,
-    /// Largest payload of one entry. Default 32 MiB, at most 256 MiB.
+    /// Largest payload of one entry. Default 64 MiB, at most 256 MiB.
     pub frame_bytes_max: u32,
     /// How many batch ids are remembered, also over restart and retention. Default 65,536, at most 262,144.
     pub window_batches: usize,
@@ -88,7 +88,7 @@ impl Default for Options {
             segment_bytes: 128 << 20,
             group_bytes_max: 8 << 20,
             queue_bytes_max: 64 << 20,
-            frame_bytes_max: 32 << 20,
+            frame_bytes_max: 64 << 20,
             window_batches: 65_536,
             reserve_bytes: 64 << 20,
             salt: 0,

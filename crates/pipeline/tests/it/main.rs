@@ -1,0 +1,14 @@
+//! The receivers against recorded requests, split and hostile bytes; batches against the journal.
+
+#[cfg(test)]
+mod batch;
+#[cfg(test)]
+mod body;
+#[cfg(test)]
+mod cases;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod receiver;
+#[cfg(test)]
+mod splunk;
