@@ -65,13 +65,19 @@ pub(crate) struct Progress {
 impl Control {
     /// Put one call through the gate.
     pub(crate) async fn admit(&self, call: Call) -> Reply {
-        match self.enter(call).await {
+        self.admit_as(call, None).await
+    }
+
+    /// Put one call through the gate; `system` is the identity of an offline command, which presents no credential
+    /// because whoever can open the data folder holds everything in it. Decided and recorded like any other.
+    pub(crate) async fn admit_as(&self, call: Call, system: Option<Arc<Identity>>) -> Reply {
+        match self.enter(call, system).await {
             Ok(reply) => reply,
             Err(refusal) => Reply::Refused(refusal.into_problem()),
         }
     }
 
-    async fn enter(&self, mut call: Call) -> Result<Reply, Refusal> {
+    async fn enter(&self, mut call: Call, system: Option<Arc<Identity>>) -> Result<Reply, Refusal> {
         let started = self.now();
         unwrap_inner_call(&mut call);
         let Some((spec, handler)) = self.registry.find(&call.operation) else {
@@ -79,9 +85,10 @@ impl Control {
             self.authenticate(call.credential.as_ref()).await?;
             return Err(Refusal::not_found("operation"));
         };
-        let identity = match (&call.credential, spec.meta.anonymous) {
-            (_, true) => self.anonymous(spec, &call.input).await?,
-            (credential, false) => self.authenticate(credential.as_ref()).await?,
+        let identity = match (system, &call.credential, spec.meta.anonymous) {
+            (Some(system), ..) => system,
+            (None, _, true) => self.anonymous(spec, &call.input).await?,
+            (None, credential, false) => self.authenticate(credential.as_ref()).await?,
         };
         if let Err(secs) = self.rate.take(&identity.principal, started) {
             let detail = "this principal makes more calls than its rate allows; wait and retry";

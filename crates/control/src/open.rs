@@ -236,6 +236,12 @@ impl Control {
         &self.store
     }
 
+    /// The present, as the gate sees it.
+    #[must_use]
+    pub fn clock(&self) -> &dyn Clock {
+        self.inner.clock.as_ref()
+    }
+
     /// Randomness, for request ids.
     #[must_use]
     pub fn entropy(&self) -> &dyn Entropy {

@@ -1,3 +1,51 @@
-//! The binary and only composition root.
+//! The binary and only composition root: reads one typed configuration, opens store, gate and server, and hands every
+//! other command to the command line. Holds no logic of its own.
 
-fn main() {}
+mod config;
+mod data_dir;
+mod hooks;
+mod serve;
+
+use cli::{Other, Program, Surroundings};
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+const SERVE: Other = Other { name: "serve", about: "Start everything that a data folder holds, with REST and MCP on one address" };
+
+fn main() -> ExitCode {
+    let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    if arguments.get(1).is_some_and(|first| first == SERVE.name) {
+        return match serve::run(arguments.get(2..).unwrap_or_default()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("posse serve: {error:#}");
+                ExitCode::FAILURE
+            }
+        };
+    }
+    let program = Program {
+        specs: api::specs(),
+        version: env!("CARGO_PKG_VERSION"),
+        others: vec![SERVE],
+        open_data_dir: Some(Box::new(|folder| {
+            Box::pin(async move {
+                let opened = data_dir::open_offline(&folder).await;
+                opened.map(|door| Arc::new(door) as Arc<dyn api::Door>).map_err(|error| format!("{error:#}"))
+            })
+        })),
+    };
+    let (mut output, mut errors) = (std::io::stdout().lock(), std::io::stderr().lock());
+    let exit = cli::run(
+        &program,
+        arguments,
+        Surroundings {
+            variable: &|name| std::env::var(name).ok(),
+            input: Box::new(std::io::stdin()),
+            terminal: output.is_terminal(),
+            output: &mut output,
+            errors: &mut errors,
+        },
+    );
+    ExitCode::from(exit)
+}

@@ -1,0 +1,144 @@
+//! The configuration: `DIR/posse.toml`, over it the environment, over it the flags. Unknown keys are errors.
+
+use anyhow::{Context as _, bail};
+use serde::Deserialize;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// What `posse serve --help` says.
+pub(crate) const HELP: &str = "\
+Start everything that a data folder holds, with REST and MCP on one address
+
+Usage: posse serve --data-dir DIR [--listen HOST:PORT] [--config FILE]
+
+Options:
+  --data-dir DIR      Where everything is kept; made where it is new (POSSE_DATA_DIR)
+  --listen HOST:PORT  Address to listen on, default 127.0.0.1:7300; port 0 takes a free one (POSSE_LISTEN)
+  --config FILE       Configuration, default DIR/posse.toml
+  -h, --help          Show this
+
+A new folder gets `bootstrap-token`: the first admin's token, valid 24 hours.
+The master key is read from POSSE_MASTER_KEY (64 hex digits) or `master_key_file`, else kept in DIR/master-key.
+";
+
+/// Everything that can be configured.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Config {
+    /// Address to listen on.
+    pub(crate) listen: Option<String>,
+    /// The address that clients use, where it is another one, for example `https://posse.example.com`.
+    pub(crate) public_url: Option<String>,
+    /// Names that a `Host` header may carry besides loopback names and the public one.
+    pub(crate) host_names: Vec<String>,
+    /// URLs of authorization servers, for the protected resource metadata (RFC 9728).
+    pub(crate) authorization_servers: Vec<String>,
+    /// A `PostgreSQL` URL, in place of the embedded state; give it in a file with `database_url_file`.
+    pub(crate) database_url_file: Option<PathBuf>,
+    /// File with the master key: 64 hex digits.
+    pub(crate) master_key_file: Option<PathBuf>,
+    /// Name of the audit log in checkpoints; cannot change later.
+    pub(crate) log_name: Option<String>,
+    /// How long an approval waits, in seconds.
+    pub(crate) approval_ttl_secs: Option<u64>,
+    /// Calls per second that one principal may make, sustained.
+    pub(crate) calls_per_second: Option<u32>,
+    /// Calls that one principal may make at once.
+    pub(crate) calls_burst: Option<u32>,
+    /// Loud: a person may approve their own proposals.
+    pub(crate) self_approval: bool,
+    /// `pretty` or `json`.
+    pub(crate) log_format: LogFormat,
+    /// TLS, where the server terminates it.
+    pub(crate) tls: Option<TlsFiles>,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    #[default]
+    Pretty,
+}
+
+/// Files of a TLS identity.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TlsFiles {
+    /// Certificate chain, PEM.
+    pub(crate) certificate_file: PathBuf,
+    /// Private key, PEM.
+    pub(crate) key_file: PathBuf,
+}
+
+/// What `posse serve` was asked.
+pub(crate) enum Asked {
+    /// Show the help.
+    Help,
+    /// Serve this folder.
+    Serve {
+        /// The data folder.
+        data_dir: PathBuf,
+        /// The address.
+        listen: String,
+        /// Everything else.
+        config: Box<Config>,
+    },
+}
+
+/// Read flags, environment and file.
+pub(crate) fn read(arguments: &[OsString], variable: &dyn Fn(&str) -> Option<String>) -> anyhow::Result<Asked> {
+    let (mut data_dir, mut listen, mut file) = (None, None, None);
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        let text = argument.to_str().context("an argument is not UTF-8")?;
+        let (flag, inline) = text.split_once('=').map_or((text, None), |(flag, value)| (flag, Some(value.to_owned())));
+        let mut value = || match inline.clone() {
+            Some(value) => Ok(value),
+            None => rest.next().and_then(|next| next.to_str()).map(str::to_owned).with_context(|| format!("`{flag}` needs a value")),
+        };
+        match flag {
+            "-h" | "--help" => return Ok(Asked::Help),
+            "--data-dir" => data_dir = Some(PathBuf::from(value()?)),
+            "--listen" => listen = Some(value()?),
+            "--config" => file = Some(PathBuf::from(value()?)),
+            other => bail!("`{other}` is no option of `posse serve`; see `posse serve --help`"),
+        }
+    }
+    let data_dir = data_dir
+        .or_else(|| variable("POSSE_DATA_DIR").map(PathBuf::from))
+        .context("`--data-dir` is missing; name the folder where everything is kept")?;
+    let config = read_file(file.as_deref(), &data_dir)?;
+    let listen = listen
+        .or_else(|| variable("POSSE_LISTEN"))
+        .or_else(|| config.listen.clone())
+        .unwrap_or_else(|| "127.0.0.1:7300".to_owned());
+    Ok(Asked::Serve { data_dir, listen, config: Box::new(config) })
+}
+
+/// The configuration in a data folder, or in the file that is named.
+pub(crate) fn read_file(file: Option<&Path>, data_dir: &Path) -> anyhow::Result<Config> {
+    let path = file.map_or_else(|| data_dir.join("posse.toml"), Path::to_path_buf);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => toml::from_str(&text).with_context(|| format!("`{}` is not a configuration", path.display())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && file.is_none() => Ok(Config::default()),
+        Err(error) => Err(error).with_context(|| format!("`{}` cannot be read", path.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_keys_and_flags_are_errors() {
+        assert!(toml::from_str::<Config>("lissten = \"x\"").is_err());
+        let flags = |flags: &[&str]| read(&flags.iter().map(OsString::from).collect::<Vec<_>>(), &|_| None);
+        assert!(flags(&["--data-dir", "/nowhere", "--lissten", "x"]).is_err());
+        assert!(flags(&["--listen", "127.0.0.1:0"]).is_err());
+        assert!(matches!(flags(&["--data-dir=/nowhere"]), Ok(Asked::Serve { listen, .. }) if listen == "127.0.0.1:7300"));
+    }
+}

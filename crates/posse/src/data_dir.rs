@@ -1,0 +1,107 @@
+//! A data folder: the lock, the state in it, the master key and the first admin's token. Every file with a secret in it
+//! is readable by its owner only.
+
+use crate::config::{self, Config};
+use anyhow::{Context as _, bail};
+use control::{Control, Offline, Opened, Rate, Registry, Settings};
+use ids::{Clock, Entropy, Timestamp};
+use seal::{Digest, SystemEntropy};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use store::Store;
+
+/// The system's clock.
+pub(crate) struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    }
+}
+
+/// Open the state in a folder and the gate on it.
+pub(crate) async fn open(data_dir: &Path, config: &Config) -> anyhow::Result<Control> {
+    std::fs::create_dir_all(data_dir).with_context(|| format!("`{}` cannot be made", data_dir.display()))?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+    let master_key = master_key(data_dir, config, entropy.as_ref())?;
+    let (target, engine) = match &config.database_url_file {
+        Some(file) => (store::Config::postgres(read_secret(file)?), "postgres"),
+        None => (store::Config::sqlite(data_dir), "sqlite"),
+    };
+    let store = Store::open(target, clock.clone(), entropy.clone()).await.context("the state cannot be opened")?;
+    let opened = Opened { store, clock, entropy, settings: settings(config, engine), registry: Registry::platform(), master_key };
+    let token_file = data_dir.join("bootstrap-token");
+    opened.open(|token| write_secret(&token_file, token)).await.context("the gate cannot be opened")
+}
+
+/// Open a folder for one offline command, as `system` plus the user of the operating system.
+pub(crate) async fn open_offline(data_dir: &Path) -> anyhow::Result<Offline> {
+    if !data_dir.is_dir() {
+        bail!("`{}` is no folder; name the data folder of a server that is not running", data_dir.display());
+    }
+    let control = open(data_dir, &config::read_file(None, data_dir)?).await?;
+    let user = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "unknown".to_owned());
+    Ok(control.offline(&user))
+}
+
+fn settings(config: &Config, engine: &'static str) -> Settings {
+    let default = Settings::default();
+    Settings {
+        approval_ttl: config.approval_ttl_secs.map_or(default.approval_ttl, Duration::from_secs),
+        rate: Rate {
+            per_second: config.calls_per_second.unwrap_or(default.rate.per_second),
+            burst: config.calls_burst.unwrap_or(default.rate.burst),
+        },
+        self_approval: config.self_approval,
+        log_name: config.log_name.clone().unwrap_or_else(|| default.log_name.clone()),
+        engine,
+        ..default
+    }
+}
+
+fn master_key(data_dir: &Path, config: &Config, entropy: &dyn Entropy) -> anyhow::Result<[u8; 32]> {
+    let own = data_dir.join("master-key");
+    let text = if let Ok(text) = std::env::var("POSSE_MASTER_KEY") {
+        text
+    } else if let Some(file) = &config.master_key_file {
+        read_secret(file)?
+    } else if own.exists() {
+        read_secret(&own)?
+    } else {
+        let mut key = [0_u8; 32];
+        entropy.fill(&mut key);
+        let text = Digest::from_bytes(key).to_hex();
+        write_secret(&own, &text).with_context(|| format!("`{}` cannot be written", own.display()))?;
+        text
+    };
+    let key = Digest::from_hex(text.trim()).map_err(|_| anyhow::anyhow!("the master key is not 64 hex digits"))?;
+    Ok(*key.as_bytes())
+}
+
+fn read_secret(file: &Path) -> anyhow::Result<String> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("`{}` cannot be read", file.display()))?;
+    Ok(text.trim().to_owned())
+}
+
+/// Write a secret so that it is whole or not there, and never readable by others.
+fn write_secret(file: &Path, secret: &str) -> std::io::Result<()> {
+    let fresh = file.with_extension("new");
+    // A left-over of a crash keeps its own mode; it goes first.
+    match std::fs::remove_file(&fresh) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut open = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
+    writeln!(open, "{secret}")?;
+    open.sync_all()?;
+    std::fs::rename(&fresh, file)?;
+    match file.parent() {
+        Some(folder) => std::fs::File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
+}
