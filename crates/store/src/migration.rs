@@ -4,7 +4,7 @@ use crate::config::OpenError;
 use crate::engine::{Connection, Fault, values};
 use crate::statement;
 use ids::Timestamp;
-use sha2::{Digest as _, Sha256};
+use seal::Digest;
 
 /// Version, text for `SQLite`, text for `PostgreSQL`: the same tables, columns and keys in both.
 const MIGRATIONS: &[(i64, &str, &str)] =
@@ -59,10 +59,5 @@ fn text_for(connection: &Connection, sqlite: &'static str, postgres: &'static st
 }
 
 fn digest_of(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().fold(String::with_capacity(64), |mut hex, byte| {
-        use std::fmt::Write as _;
-        // Writing to a String cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    Digest::of(text.as_bytes()).to_hex()
 }
