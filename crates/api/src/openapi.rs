@@ -122,9 +122,10 @@ fn parameters(spec: &Spec) -> Vec<Value> {
         }
     }
     if !spec.meta.method.has_body() {
-        for (field, schema) in spec.fields().filter(|(name, _)| !in_path.contains(name) && *name != IF_MATCH_FIELD) {
-            parameters.push(parameter(spec, field, schema, "query"));
-        }
+        // In alphabetical order: the order of an object's keys depends on how `serde_json` was built.
+        let in_query: BTreeMap<&str, &Value> =
+            spec.fields().filter(|(name, _)| !in_path.contains(name) && *name != IF_MATCH_FIELD).collect();
+        parameters.extend(in_query.iter().map(|(field, schema)| parameter(spec, field, schema, "query")));
     }
     if let Some((field, schema)) = spec.fields().find(|(name, _)| *name == IF_MATCH_FIELD) {
         let mut header = parameter(spec, field, schema, "header");

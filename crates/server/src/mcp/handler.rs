@@ -6,7 +6,7 @@ use super::mount::Caller;
 use super::{tasks, tools};
 use crate::face::Shared;
 use crate::request::idempotency_key_text;
-use api::{Call, Problem, Reply};
+use api::{Call, Problem, ProblemKind, Reply};
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CancelTaskParams, CompleteRequestParams, CompleteResult,
     CreateTaskResult, GetPromptRequestParams, GetPromptResponse, GetTaskParams, GetTaskResult, Implementation,
@@ -18,6 +18,7 @@ use rmcp::service::{RequestContext, SubscriptionContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde_json::{Value, json};
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// How long a client may keep a list of tools, in milliseconds: a change of policy shows within this time.
@@ -40,11 +41,14 @@ const INSTRUCTIONS: &str = "Posse is a security operations platform. Each tool i
 pub(crate) struct Handler {
     shared: Arc<Shared>,
     extension: Option<Arc<dyn Extension>>,
+    /// The operation behind each tool's name.
+    names: Arc<BTreeMap<String, &'static str>>,
 }
 
 impl Handler {
     pub(crate) fn new(shared: Arc<Shared>, extension: Option<Arc<dyn Extension>>) -> Self {
-        Self { shared, extension }
+        let names = shared.door.specs().iter().map(|spec| (spec.mcp_tool(), spec.meta.id)).collect();
+        Self { shared, extension, names: Arc::new(names) }
     }
 
     fn caller(context: &RequestContext<RoleServer>) -> Result<Caller, ErrorData> {
@@ -70,6 +74,7 @@ impl Handler {
             Some(_) => Err(Problem::fault("/_meta/posse~1idempotency-key", "is not text")),
         };
         let request_id = caller.origin.request_id.clone();
+        let refused = caller.refused.clone();
         let reply = match (key, self.shared.permit()) {
             (Err(problem), _) | (_, Err(problem)) => Reply::Refused(problem),
             (Ok(idempotency_key), Ok(permit)) => {
@@ -79,9 +84,20 @@ impl Handler {
             }
         };
         Ok(match reply {
-            Reply::Refused(problem) => Reply::Refused(Problem { request_id: Some(request_id), ..problem }),
+            Reply::Refused(problem) => {
+                if problem.problem_kind() == ProblemKind::Unauthenticated && !self.is_anonymous(operation) {
+                    // On HTTP this is a 401, where the answer's head is not yet sent.
+                    let _ = refused.set(problem.clone());
+                }
+                Reply::Refused(Problem { request_id: Some(request_id), ..problem })
+            }
             other => other,
         })
+    }
+
+    /// Whether a refusal of this operation is about the credential in its input, not the bearer.
+    fn is_anonymous(&self, operation: &str) -> bool {
+        self.shared.door.spec(operation).is_some_and(|spec| spec.meta.anonymous)
     }
 
     fn has_tasks(&self) -> bool {
@@ -129,7 +145,8 @@ impl ServerHandler for Handler {
     ) -> Result<ListToolsResult, ErrorData> {
         let caller = Self::caller(&context)?;
         let door = &self.shared.door;
-        let shown = tools::shown(door.specs(), &caller.listing, &self.shared.config.mcp);
+        let listing = caller.listing.ok_or_else(|| ErrorData::internal_error("the request lost its listing", None))?;
+        let shown = tools::shown(door.specs(), &listing, &self.shared.config.mcp);
         let mut tools: Vec<_> = shown.into_iter().map(tools::tool).collect();
         if let Some(extension) = &self.extension {
             tools.extend(extension.tools());
@@ -152,8 +169,7 @@ impl ServerHandler for Handler {
         {
             return extension.call_tool(params, context).await;
         }
-        let operation = self.shared.door.specs().iter().find(|spec| spec.mcp_tool() == params.name);
-        let Some(operation) = operation.map(|spec| spec.meta.id) else {
+        let Some(operation) = self.names.get(params.name.as_ref()).copied() else {
             let name: String = params.name.chars().take(128).collect();
             let detail = format!("there is no tool `{name}`; `operation_search` finds operations");
             return Err(ErrorData::invalid_params(detail, None));

@@ -2,7 +2,7 @@
 
 use super::Extension;
 use super::handler::Handler;
-use super::sessions::Bindings;
+use super::sessions::{Admitted, Bindings};
 use crate::face::Shared;
 use crate::http_face::Seen;
 use crate::{request, response};
@@ -12,7 +12,7 @@ use http::{HeaderName, Request, Response, header};
 use http_body_util::BodyExt as _;
 use rmcp::transport::streamable_http_server::session::local::{LocalSessionManager, SessionConfig};
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio_util::sync::CancellationToken;
 
 const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -23,7 +23,10 @@ const NO_SESSION: &str = "there is no such session, or it is not yours; send `in
 pub(crate) struct Caller {
     pub(crate) credential: Option<Credential>,
     pub(crate) origin: Origin,
-    pub(crate) listing: Arc<Listing>,
+    /// What the caller may call; there for `tools/list` only.
+    pub(crate) listing: Option<Arc<Listing>>,
+    /// Where the door did not take the credential after all.
+    pub(crate) refused: Arc<OnceLock<Problem>>,
 }
 
 /// The MCP face of one server.
@@ -32,6 +35,7 @@ pub(crate) struct McpFace {
     service: StreamableHttpService<Handler, LocalSessionManager>,
     manager: Arc<LocalSessionManager>,
     bindings: Bindings,
+    admitted: Admitted,
 }
 
 impl McpFace {
@@ -50,7 +54,7 @@ impl McpFace {
             .with_cancellation_token(stop);
         let handler = Handler::new(shared.clone(), extension);
         let service = StreamableHttpService::new(move || Ok(handler.clone()), manager.clone(), config);
-        Self { shared, service, manager, bindings: Bindings::default() }
+        Self { shared, service, manager, bindings: Bindings::default(), admitted: Admitted::default() }
     }
 
     pub(crate) async fn answer(&self, seen: &Seen, request: Request<Body>) -> Result<Response<Body>, Problem> {
@@ -59,8 +63,10 @@ impl McpFace {
         let origin = seen.origin(&head.headers, Face::Mcp);
         // While the body is read and the caller judged, the request counts as a call under way.
         let permit = self.shared.permit()?;
-        let listing = self.shared.door.listing(credential.as_ref(), &origin).await?;
         let session = request::single(&head.headers, &SESSION_ID)?;
+        // Before a body is read; a caller that was admitted lately is judged by its call.
+        let lately = self.admitted.lately(credential.as_ref());
+        let mut listing = if lately { None } else { Some(self.listing(credential.as_ref(), &origin).await?) };
         if session.is_some_and(|session| !self.bindings.holds(session, credential.as_ref())) {
             return Err(Problem::new(ProblemKind::NotFound, NO_SESSION));
         }
@@ -70,21 +76,44 @@ impl McpFace {
             request::require_json(&head.headers)?;
             // The library reads the body again; this reading refuses what two readers could take differently.
             let message = api::parse_json(&body, JsonLimits::default())?;
-            opens = message.get("method").and_then(serde_json::Value::as_str) == Some("initialize");
+            let method = message.get("method").and_then(serde_json::Value::as_str);
+            opens = method == Some("initialize");
+            if method == Some("tools/list") && listing.is_none() {
+                listing = Some(self.listing(credential.as_ref(), &origin).await?);
+            }
         }
         if opens && self.manager.sessions.read().await.len() >= self.shared.config.mcp.sessions_max {
             let detail = "too many sessions are open; try again later, or use protocol version 2026-07-28 without them";
             return Err(Problem { retry_after_secs: Some(30), ..Problem::new(ProblemKind::Overloaded, detail) });
         }
         drop(permit);
-        head.extensions.insert(Caller { credential: credential.clone(), origin, listing: Arc::new(listing) });
+        let refused = Arc::new(OnceLock::new());
+        head.extensions.insert(Caller {
+            credential: credential.clone(),
+            origin,
+            listing: listing.map(Arc::new),
+            refused: refused.clone(),
+        });
         let answer = self.service.handle(Request::from_parts(head, http_body_util::Full::new(body))).await;
+        if let Some(problem) = refused.get() {
+            self.admitted.remove(credential.as_ref());
+            return Err(problem.clone());
+        }
         if let Some(session) = answer.headers().get(SESSION_ID).and_then(|value| value.to_str().ok()).filter(|_| opens)
         {
             let alive = self.manager.sessions.read().await;
             self.bindings.bind(session, credential.as_ref(), |known| alive.contains_key(known));
         }
         rendered(answer.map(Body::new)).await
+    }
+
+    async fn listing(&self, credential: Option<&Credential>, origin: &Origin) -> Result<Listing, Problem> {
+        let listing = self.shared.door.listing(credential, origin).await;
+        match &listing {
+            Ok(_) => self.admitted.add(credential),
+            Err(_) => self.admitted.remove(credential),
+        }
+        listing
     }
 }
 

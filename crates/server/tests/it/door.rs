@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use server::{Config, Hooks, Server};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// Make a thing.
@@ -167,13 +168,21 @@ pub(crate) fn specs() -> Vec<Spec> {
 pub(crate) struct Script {
     specs: Vec<Spec>,
     pub(crate) calls: Mutex<Vec<Call>>,
+    listings: AtomicUsize,
+    forgetful: AtomicBool,
     /// Held by a test to keep the calls with colour `slow` under way.
     pub(crate) gate: tokio::sync::Semaphore,
 }
 
 impl Script {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { specs: specs(), calls: Mutex::default(), gate: tokio::sync::Semaphore::new(0) })
+        Arc::new(Self {
+            specs: specs(),
+            calls: Mutex::default(),
+            listings: AtomicUsize::new(0),
+            forgetful: AtomicBool::new(false),
+            gate: tokio::sync::Semaphore::new(0),
+        })
     }
 
     pub(crate) fn last(&self) -> Call {
@@ -184,10 +193,24 @@ impl Script {
         self.calls.lock().unwrap().len()
     }
 
+    /// How often the listing was asked for.
+    pub(crate) fn listings(&self) -> usize {
+        self.listings.load(Ordering::Relaxed)
+    }
+
+    /// From now on no token is good.
+    pub(crate) fn forget_tokens(&self) {
+        self.forgetful.store(true, Ordering::Relaxed);
+    }
+
+    fn known(&self, credential: Option<&Credential>) -> bool {
+        !self.forgetful.load(Ordering::Relaxed) && known(credential)
+    }
+
     fn reply(&self, call: &Call) -> Reply {
         let id = CallId::derive(&[b"call"]);
         let Some(spec) = self.spec(&call.operation) else { return Reply::Refused(Problem::not_found("operation")) };
-        if !spec.meta.anonymous && !known(call.credential.as_ref()) {
+        if !spec.meta.anonymous && !self.known(call.credential.as_ref()) {
             return Reply::Refused(unauthenticated());
         }
         if let Err(problem) = spec.validate(&call.input) {
@@ -259,7 +282,8 @@ impl Door for Script {
         _: &'a Origin,
     ) -> Future<'a, Result<Listing, Problem>> {
         Box::pin(async move {
-            if !known(credential) {
+            self.listings.fetch_add(1, Ordering::Relaxed);
+            if !self.known(credential) {
                 return Err(unauthenticated());
             }
             let all = self.specs.iter().map(|spec| spec.meta.id).filter(|id| *id != "thing.delete");

@@ -13,3 +13,4 @@ mod http;
 mod limits;
 mod mcp;
 mod openapi;
+mod transport;

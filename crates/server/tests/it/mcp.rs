@@ -88,6 +88,22 @@ async fn nobody_gets_in_without_a_good_token() {
 }
 
 #[tokio::test]
+async fn a_token_that_dies_is_noticed_at_its_next_call() {
+    let rig = Rig::start().await;
+    assert_eq!(rig.tool("thing_make", json!({ "box": "b", "colour": "red" })).await["isError"], json!(false));
+    let listed = rig.door.listings();
+    rig.tool("thing_make", json!({ "box": "b", "colour": "red" })).await;
+    assert_eq!(rig.door.listings(), listed, "an admitted token is not asked about again for each call");
+    rig.door.forget_tokens();
+    let arguments = json!({ "name": "thing_make", "arguments": { "box": "b", "colour": "red" } });
+    for _ in 0..2 {
+        let refused = rig.modern("tools/call", arguments.clone(), json!({})).await;
+        assert_eq!((refused.status, refused.problem()), (401, "unauthenticated"));
+    }
+    assert_eq!(rig.door.listings(), listed + 1);
+}
+
+#[tokio::test]
 async fn the_list_is_what_policy_allows_and_private() {
     let rig = Rig::start().await;
     let discovered = rig.modern("server/discover", json!({}), json!({})).await;
