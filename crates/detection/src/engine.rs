@@ -138,7 +138,7 @@ impl Engine {
     /// The positions, in the slice given to [`Self::compile`], of the rules that hold of a record; ascending.
     pub fn matches(&self, view: &View<'_>, scratch: &mut Scratch, out: &mut Vec<u32>) {
         out.clear();
-        if self.run(view, scratch, out) {
+        if self.run(view, scratch, out, false) {
             return;
         }
         // A key stands twice in an object: as other JSON readers do, keep the last. Rare, so it may allocate.
@@ -146,16 +146,16 @@ impl Engine {
         let Ok(value) = serde_json::from_slice::<serde_json::Value>(view.raw()) else { return };
         let Ok(bytes) = serde_json::to_vec(&value) else { return };
         if let Ok(view) = event::Parser::new().parse(&bytes) {
-            self.run(&view, scratch, out);
+            self.run(&view, scratch, out, true);
         }
     }
 
-    /// False where a key is doubled.
-    fn run(&self, view: &View<'_>, scratch: &mut Scratch, out: &mut Vec<u32>) -> bool {
+    /// False where a key is doubled and that is not `admitted`.
+    fn run(&self, view: &View<'_>, scratch: &mut Scratch, out: &mut Vec<u32>, admitted: bool) -> bool {
         scratch.begin(self);
         let mut values = std::mem::take(&mut scratch.values).reuse();
         values.read(&self.trie, (self.fields as usize).saturating_add(1), view.root());
-        let single = !values.doubled;
+        let single = admitted || !values.doubled;
         if single {
             self.list_candidates(view, &mut values, scratch);
             scratch.candidates.sort_unstable();

@@ -82,6 +82,9 @@ impl Format {
 pub enum Step {
     /// The value under this key.
     Key(Box<str>),
+    /// The value under this key, blanks in the record's key left out: Defender writes `Threat Name`, rules
+    /// `ThreatName`. This key has no blanks.
+    Blank(Box<str>),
     /// The value under any key.
     AnyKey,
 }
@@ -281,7 +284,20 @@ fn evtx_paths(field: &str) -> Vec<Vec<Step>> {
             paths.push(path);
         }
     }
+    paths.iter_mut().for_each(|path| loosen(path));
     paths
+}
+
+/// Keys right below `Event.EventData` are compared without blanks.
+fn loosen(path: &mut [Step]) {
+    let named = |step: &Step, name: &str| matches!(step, Step::Key(key) if **key == *name);
+    if let [event, data, inner @ Step::Key(_), ..] = path
+        && named(event, "Event")
+        && named(data, "EventData")
+        && let Step::Key(key) = inner
+    {
+        *inner = Step::Blank(key.replace(' ', "").into());
+    }
 }
 
 fn tables() -> Tables {

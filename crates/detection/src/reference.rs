@@ -119,6 +119,10 @@ fn walk<'a>(value: &'a Value, path: &[Step], found: &mut Found<'a>) {
                     walk(inner, rest, found);
                 }
             }
+            Step::Blank(key) => {
+                let fitting = map.iter().filter(|(other, _)| other.replace(' ', "") == **key);
+                fitting.for_each(|(_, inner)| walk(inner, rest, found));
+            }
             Step::AnyKey => map.values().for_each(|inner| walk(inner, rest, found)),
         },
         Value::Array(items) => items.iter().for_each(|item| walk(item, path, found)),

@@ -19,6 +19,8 @@ struct Node {
     children: Vec<u32>,
     any: Option<u32>,
     fields: Vec<u32>,
+    /// Blanks in the record's keys are left out before they are looked up.
+    blank: bool,
 }
 
 impl Trie {
@@ -29,6 +31,7 @@ impl Trie {
             order: Vec<Box<str>>,
             any: Option<usize>,
             fields: Vec<u32>,
+            blank: bool,
         }
         let mut drafts = vec![Draft::default()];
         for (field, number) in fields.iter().zip(0_u32..) {
@@ -37,9 +40,10 @@ impl Trie {
                 for step in path {
                     let fresh = drafts.len();
                     let Some(draft) = drafts.get_mut(at) else { break };
+                    draft.blank |= matches!(step, Step::Blank(_));
                     at = match step {
                         Step::AnyKey => *draft.any.get_or_insert(fresh),
-                        Step::Key(key) => *draft.keys.entry(key.clone()).or_insert_with(|| {
+                        Step::Key(key) | Step::Blank(key) => *draft.keys.entry(key.clone()).or_insert_with(|| {
                             draft.order.push(key);
                             fresh
                         }),
@@ -63,6 +67,7 @@ impl Trie {
                 keys: Names::new(draft.order),
                 any: draft.any.map(to_u32),
                 fields: draft.fields,
+                blank: draft.blank,
             })
             .collect();
         Self { nodes }
@@ -117,6 +122,8 @@ pub(super) struct Values<'v> {
     object: u32,
     epoch: u32,
     pub(super) doubled: bool,
+    /// A key without its blanks.
+    key: String,
 }
 
 impl Values<'_> {
@@ -132,6 +139,7 @@ impl Values<'_> {
             object: self.object,
             epoch: self.epoch,
             doubled: false,
+            key: self.key,
         }
     }
 }
@@ -166,7 +174,14 @@ impl<'v> Values<'v> {
         self.object = self.object.wrapping_add(1);
         let object = self.object;
         for (key, item) in members {
-            if let Some(child) = node.keys.find(key).and_then(|n| node.children.get(n as usize)) {
+            let number = if node.blank && key.contains(' ') {
+                self.key.clear();
+                self.key.extend(key.chars().filter(|character| *character != ' '));
+                node.keys.find(&self.key)
+            } else {
+                node.keys.find(key)
+            };
+            if let Some(child) = number.and_then(|n| node.children.get(n as usize)) {
                 if let Some(seen) = self.seen.get_mut(*child as usize) {
                     self.doubled |= std::mem::replace(seen, object) == object;
                 }

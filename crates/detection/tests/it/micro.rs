@@ -1,5 +1,6 @@
 //! The one-rule, one-event cases of the public test data: both evaluators must agree with every expectation.
 
+use detection::engine::{Engine, Scratch};
 use detection::profile::{Format, Profile};
 use detection::reference;
 use detection::sigma::Collection;
@@ -22,6 +23,13 @@ fn micro_cases_agree() {
             [rule] => {
                 if reference::matches(rule, &case["event"], &profile) != expected {
                     wrong.push(format!("{name}: expected {expected}"));
+                }
+                let bytes = serde_json::to_vec(&case["event"]).unwrap();
+                let mut found = Vec::new();
+                let engine = Engine::compile(&collection.rules, &profile);
+                engine.matches(&event::Parser::new().parse(&bytes).unwrap(), &mut Scratch::default(), &mut found);
+                if found.is_empty() == expected {
+                    wrong.push(format!("{name}: engine, expected {expected}"));
                 }
             }
             _ => wrong.push(format!("{name}: {:?}", collection.rejections)),

@@ -3,13 +3,13 @@
 use detection::sigma::Collection;
 use std::path::Path;
 
-pub(crate) fn yaml_files(dir: &Path, out: &mut Vec<std::path::PathBuf>) {
+pub(crate) fn files_with(dir: &Path, extension: &str, out: &mut Vec<std::path::PathBuf>) {
     let mut entries: Vec<_> = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();
     entries.sort();
     for path in entries {
         if path.is_dir() {
-            yaml_files(&path, out);
-        } else if path.extension().is_some_and(|e| e == "yml") {
+            files_with(&path, extension, out);
+        } else if path.extension().is_some_and(|e| e == extension) {
             out.push(path);
         }
     }
@@ -17,7 +17,7 @@ pub(crate) fn yaml_files(dir: &Path, out: &mut Vec<std::path::PathBuf>) {
 
 pub(crate) fn load(dir: &Path) -> Collection {
     let mut files = Vec::new();
-    yaml_files(dir, &mut files);
+    files_with(dir, "yml", &mut files);
     let mut collection = Collection::default();
     for file in files {
         collection.add(&file.to_string_lossy(), &std::fs::read_to_string(&file).unwrap(), &|_| None);
