@@ -224,9 +224,12 @@ fn load_extension(path: &Path, source: &mut Source) -> Result<()> {
     let about = read(&path.join("extension.json"))?;
     let (uid, name) = (about.get("uid").cloned().unwrap_or_default(), text(&about, "name")?);
     if path.join("dictionary.json").exists() {
-        for (key, entry) in attributes(&read(&path.join("dictionary.json"))?) {
+        let dictionary = read(&path.join("dictionary.json"))?;
+        for (key, entry) in attributes(&dictionary) {
             source.dictionary.entry(key).or_insert(entry);
         }
+        let types = dictionary.get("types").and_then(|types| types.get("attributes")).and_then(Value::as_object);
+        source.types.extend(types.cloned().unwrap_or_default());
     }
     folder(&path.join("profiles"), &format!("{name}/"), &mut |key, entry| drop(source.profiles.insert(key, entry)))?;
     folder(&path.join("objects"), "", &mut |key, entry| {

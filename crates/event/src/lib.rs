@@ -3,6 +3,7 @@
 //!
 //! Sole owner of source formats. Pure: bytes in, records out; opens no file, no socket, holds no clock.
 
+pub mod mapping;
 pub mod ocsf;
 mod path;
 pub mod read;

@@ -1,7 +1,8 @@
 //! Field paths: `Image`, `Event.System.EventID`, `userIdentity.sessionContext.attributes.mfaAuthenticated`.
 //!
 //! A path is text with dots. It means every reading at once: a flat key that holds the dots itself, nested objects,
-//! and any mix of both; arrays on the way stand for each of their elements, and a number picks one of them.
+//! and any mix of both; arrays on the way stand for each of their elements, and a number picks one of them; a `*`
+//! between dots stands for any key.
 
 use thiserror::Error;
 
@@ -70,6 +71,9 @@ pub(crate) enum Step<'p> {
 /// Where `key` leads on the way along `rest`.
 #[inline]
 pub(crate) fn step<'p>(rest: &'p str, key: &str) -> Step<'p> {
+    if let Some(tail) = rest.strip_prefix("*.") {
+        return Step::Down(tail);
+    }
     match rest.strip_prefix(key) {
         None => Step::Off,
         Some("") => Step::Here,

@@ -40,7 +40,7 @@ def read_events(path):
         import zipfile
 
         archive = zipfile.ZipFile(io.BytesIO(data))
-        names = [name for name in archive.namelist() if name.endswith(".json")]
+        names = [name for name in archive.namelist() if name.endswith(".json") and not name.startswith("__MACOSX")]
         yield from enumerate(event for name in names for event in json_values(archive.read(name)))
     else:
         yield from enumerate(json_values(data))
@@ -52,21 +52,21 @@ def json_values(data):
         return
     lines = [line for line in data.split(b"\n") if line.strip()]
     if data[:1] == b"[" or not complete(lines[0]) or len(lines) == 1:
-        document = json.loads(data)
+        document = json.loads(data.decode("utf-8"))
         if isinstance(document, dict):
             document = document["Records"] if isinstance(document.get("Records"), list) else [document]
         yield from document
         return
     for line in lines:
         try:
-            yield json.loads(line)
+            yield json.loads(line.decode("utf-8"))
         except ValueError:
             yield None
 
 
 def complete(line):
     try:
-        json.loads(line)
+        json.loads(line.decode("utf-8"))
     except ValueError:
         return False
     return True

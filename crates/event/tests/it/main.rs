@@ -1,6 +1,8 @@
 //! Tests of crate `event`: one binary, a module per subject.
 
 #[cfg(test)]
+mod mapping;
+#[cfg(test)]
 mod ocsf;
 #[cfg(test)]
 mod read;

@@ -1,0 +1,433 @@
+//! One record through one mapping: choose the class, read the values, write the event. Never fails: what does not fit
+//! stays in the raw text and in the list of what is unmapped.
+
+use super::column::{COLUMNS, ColumnType, columns_of};
+use super::output::{ColumnValue, Normalised, Observable, ObservableKind};
+use super::plan::{Convert, Field, Mapping, Plan, Segment, Source};
+use super::value::{Target, Value, push, write_item, write_text};
+use crate::ocsf::{Entry, Schema};
+use crate::path::FieldPath;
+use crate::scalar::Scalar;
+use crate::view::{Item, Kind, Leaves, View};
+use ids::Timestamp;
+use std::borrow::Cow;
+use std::ops::ControlFlow;
+
+/// Observables of one event beyond this many are left out; a record that lists more is no lead.
+const OBSERVABLES_MAX: usize = 64;
+
+/// The buffers of normalising; one per thread.
+#[derive(Default)]
+pub struct Normaliser {
+    leaves: Leaves,
+    alive: Vec<bool>,
+    columns: Vec<FieldPath>,
+}
+
+impl Normaliser {
+    /// Without buffers yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Turn a record into an OCSF event, in place of what `out` held. `received` is the time of a record that does
+    /// not say when it happened.
+    pub fn normalise(&mut self, mapping: &Mapping, record: &View<'_>, received: Timestamp, out: &mut Normalised) {
+        out.json.clear();
+        out.columns.clear();
+        out.observables.clear();
+        out.unmapped.clear();
+        if mapping.passthrough {
+            self.pass(record, received, out);
+            return;
+        }
+        let Some(plan) = choose(mapping, record) else { return };
+        let absent = mapping.absent.as_slice();
+        let activity = evaluate(&plan.activity, &plan.activity_target, false, record, absent).map(|found| found.0);
+        out.class_uid = plan.class_uid;
+        out.activity_id = if let Some(Value::Int(number)) = activity { number } else { 0 };
+        let values: Vec<Option<(Value<'_>, Origin)>> = plan
+            .fields
+            .iter()
+            .map(|field| evaluate(&field.source, &field.target, field.list, record, absent))
+            .collect();
+        self.mark(plan, &values);
+        self.write(plan, &values, received, out);
+        for (field, value) in plan.fields.iter().zip(&values) {
+            if let Some((value, origin)) = value
+                && self.shown(field, *origin, &values)
+            {
+                note(field, value, *origin, out);
+            }
+        }
+        finish(out);
+        self.unmapped(plan, record, absent, out);
+        out.json.push('}');
+    }
+
+    /// Which objects have a value that the source gave.
+    fn mark(&mut self, plan: &Plan, values: &[Option<(Value<'_>, Origin)>]) {
+        self.alive.clear();
+        self.alive.resize(plan.groups, false);
+        for (field, value) in plan.fields.iter().zip(values) {
+            if matches!(value, Some((_, Origin::Record | Origin::Mapping))) {
+                for group in &field.around {
+                    if let Some(alive) = self.alive.get_mut(*group) {
+                        *alive = true;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether a value is written: a filling one only where its object is, and where nothing stands in its stead.
+    fn shown(&self, field: &Field, origin: Origin, values: &[Option<(Value<'_>, Origin)>]) -> bool {
+        if origin != Origin::Fill {
+            return true;
+        }
+        let alive = field.around.last().is_none_or(|group| self.alive.get(*group) == Some(&true));
+        let rival = |place: &usize| matches!(values.get(*place), Some(Some((_, origin))) if *origin != Origin::Fill);
+        alive && !field.instead_of.iter().any(rival)
+    }
+
+    fn write(&self, plan: &Plan, values: &[Option<(Value<'_>, Origin)>], received: Timestamp, out: &mut Normalised) {
+        let time = plan.fields.iter().zip(values).find(|(field, _)| field.text == "time");
+        out.time_from_source = false;
+        out.time = received;
+        if let Some((_, Some((Value::Int(millis), _)))) = time {
+            out.time = Timestamp::from_micros(millis.saturating_mul(1000));
+            out.time_from_source = true;
+        }
+        let mut writer = Writer::new(&mut out.json);
+        for (key, number) in [
+            ("activity_id", out.activity_id),
+            ("category_uid", i64::from(plan.category_uid)),
+            ("class_uid", i64::from(plan.class_uid)),
+            ("type_uid", i64::from(plan.class_uid).saturating_mul(100).saturating_add(out.activity_id)),
+            ("time", out.time.as_millis()),
+        ] {
+            writer.put(&[Segment::Key(key.to_owned())], |json| push(json, &number));
+        }
+        let used = |profile: &&str| {
+            plan.fields.iter().zip(values).any(|(field, value)| {
+                field.profile == Some(*profile)
+                    && value.as_ref().is_some_and(|(_, origin)| self.shown(field, *origin, values))
+            })
+        };
+        for (field, value) in plan.fields.iter().zip(values) {
+            if field.source.profiles {
+                let mut profiles: Vec<&str> = plan.fields.iter().filter_map(|field| field.profile).collect();
+                profiles.sort_unstable();
+                profiles.dedup();
+                let profiles: Vec<&str> = profiles.into_iter().filter(used).collect();
+                if !profiles.is_empty() {
+                    let list = profiles.into_iter().map(|profile| Value::Text(Cow::Borrowed(profile))).collect();
+                    writer.put(&field.path, |json| Value::List(list).write(json));
+                }
+            } else if let Some((value, origin)) = value
+                && field.text != "time"
+                && self.shown(field, *origin, values)
+            {
+                writer.put(&field.path, |json| value.write(json));
+            }
+        }
+        writer.close();
+    }
+
+    /// List what no field took, and add it to the event.
+    fn unmapped(&mut self, plan: &Plan, record: &View<'_>, absent: &[String], out: &mut Normalised) {
+        let Normalised { json, unmapped, .. } = out;
+        let mut first = true;
+        record.leaves(&mut self.leaves, |path, scalar| {
+            let nothing = scalar.is_null() || scalar.as_str().is_some_and(|text| is_absent(text, absent));
+            if !nothing && !plan.consumed.holds(path) && unmapped.last().is_none_or(|last| last != path) {
+                json.push_str(if first { ",\"unmapped\":{" } else { "," });
+                first = false;
+                write_text(path, json);
+                json.push(':');
+                match scalar {
+                    Scalar::Str(text) => write_text(text, json),
+                    other => push(json, &other),
+                }
+                unmapped.push(path.to_owned());
+            }
+            ControlFlow::Continue(())
+        });
+        if !first {
+            json.push('}');
+        }
+    }
+
+    /// A record that is an OCSF event already.
+    fn pass(&mut self, record: &View<'_>, received: Timestamp, out: &mut Normalised) {
+        let number = |key: &str| FieldPath::new(key).ok().and_then(|path| record.scalar(&path)?.to_int());
+        out.class_uid = number("class_uid").and_then(|uid| u32::try_from(uid).ok()).unwrap_or(0);
+        out.activity_id = number("activity_id").unwrap_or(0);
+        out.severity_id = number("severity_id").unwrap_or(0);
+        let time = number("time").map(|millis| Timestamp::from_micros(millis.saturating_mul(1000)));
+        (out.time, out.time_from_source) = (time.unwrap_or(received), time.is_some());
+        out.json.push_str(&String::from_utf8_lossy(record.raw()));
+        if self.columns.is_empty() {
+            self.columns = COLUMNS.iter().filter_map(|column| FieldPath::new(column.path).ok()).collect();
+        }
+        for column in columns_of(out.class_uid) {
+            let Some(place) = COLUMNS.iter().position(|other| other.name == column.name) else { continue };
+            let Some(scalar) = self.columns.get(place).and_then(|path| record.scalar(path)) else { continue };
+            let value = match column.kind {
+                ColumnType::Int => scalar.to_int().map(ColumnValue::Int),
+                ColumnType::Text => Some(ColumnValue::Text(scalar.to_text().into_owned())),
+            };
+            out.columns.extend(value.map(|value| (place, value)));
+        }
+        let schema = Schema::built_in();
+        if let Some(class) = schema.class(out.class_uid) {
+            observe(schema, record.root(), &class.entry, &mut String::new(), out);
+        }
+        out.observables.sort();
+        out.observables.dedup_by(|left, right| left.kind == right.kind && left.value == right.value);
+    }
+}
+
+/// The first plan whose conditions hold.
+fn choose<'m>(mapping: &'m Mapping, record: &View<'_>) -> Option<&'m Plan> {
+    let read = |paths: &Vec<FieldPath>| paths.iter().find_map(|path| text_at(record, path));
+    let conditions: Vec<Option<Cow<'_, str>>> = mapping.conditions.iter().map(read).collect();
+    mapping.plans.iter().find(|plan| {
+        plan.when.iter().all(|(place, patterns)| match conditions.get(*place) {
+            Some(Some(text)) => patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(text)),
+            _ => false,
+        })
+    })
+}
+
+fn text_at<'v>(record: &'v View<'_>, path: &FieldPath) -> Option<Cow<'v, str>> {
+    match record.get(path)?.kind() {
+        Kind::Scalar(Scalar::Null) => None,
+        Kind::Scalar(scalar) => Some(scalar.to_text()),
+        // A list or object is there, and has no text of its own.
+        Kind::Array(_) | Kind::Object(_) => Some(record.scalar(path).map_or(Cow::Borrowed(""), Scalar::to_text)),
+    }
+}
+
+fn is_absent(text: &str, absent: &[String]) -> bool {
+    text.is_empty() || absent.iter().any(|nothing| nothing == text)
+}
+
+/// Where a value comes from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Origin {
+    /// The mapping gives it, and only where something else of its object is there.
+    Fill,
+    /// The mapping gives it.
+    Mapping,
+    /// The record has it.
+    Record,
+}
+
+/// The value of a source.
+fn evaluate<'v>(
+    source: &Source,
+    target: &Target,
+    list: bool,
+    record: &'v View<'_>,
+    absent: &[String],
+) -> Option<(Value<'v>, Origin)> {
+    let fallback = |text: &Option<String>| text.as_ref().and_then(|text| target.cast_owned(text.clone()));
+    let wrap = |value: Value<'v>| if list { Value::List(vec![value]) } else { value };
+    if source.constant.is_some() {
+        let origin = if source.alone { Origin::Mapping } else { Origin::Fill };
+        return fallback(&source.constant).map(|value| (wrap(value), origin));
+    }
+    for path in &source.paths {
+        let Some(item) = record.get(path) else { continue };
+        if let Some(value) = read(source, target, list, item, absent) {
+            return Some((value, Origin::Record));
+        }
+    }
+    let by_default = fallback(&source.default).map(|value| (wrap(value), Origin::Mapping));
+    by_default.or_else(|| fallback(&source.fill).map(|value| (wrap(value), Origin::Fill)))
+}
+
+fn read<'v>(source: &Source, target: &Target, list: bool, item: Item<'v>, absent: &[String]) -> Option<Value<'v>> {
+    if matches!(target, Target::Json) && source.regex.is_none() && source.lookup.is_empty() {
+        let empty = match item.kind() {
+            Kind::Scalar(scalar) => scalar.is_null() || scalar.as_str().is_some_and(|text| is_absent(text, absent)),
+            Kind::Array(mut elements) => elements.next().is_none(),
+            Kind::Object(mut members) => members.next().is_none(),
+        };
+        let mut json = String::new();
+        write_item(item, &mut json);
+        return (!empty).then_some(Value::Json(json));
+    }
+    let mut values = Vec::new();
+    let _ = item.scalars(&mut |scalar| {
+        values.extend(convert(source, target, scalar, absent));
+        if list || values.is_empty() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    if list { (!values.is_empty()).then_some(Value::List(values)) } else { values.pop() }
+}
+
+fn convert<'v>(source: &Source, target: &Target, scalar: Scalar<'v>, absent: &[String]) -> Option<Value<'v>> {
+    if scalar.is_null() || scalar.as_str().is_some_and(|text| is_absent(text, absent)) {
+        return None;
+    }
+    let plain = source.regex.is_none() && source.convert == Convert::None && source.lookup.is_empty();
+    if plain {
+        return target.cast(scalar);
+    }
+    let mut text = scalar.to_text();
+    if let Some(regex) = &source.regex {
+        let found = regex.captures(&text)?.get(1)?.as_str().to_owned();
+        if is_absent(&found, absent) {
+            return None;
+        }
+        text = Cow::Owned(found);
+    }
+    text = match source.convert {
+        Convert::None => text,
+        Convert::Lower => Cow::Owned(text.to_lowercase()),
+        Convert::Basename => Cow::Owned(text.rsplit(['\\', '/']).next().unwrap_or_default().to_owned()),
+    };
+    if !source.lookup.is_empty() {
+        let found = source.lookup.get(text.as_ref()).or_else(|| source.lookup.get("*"))?;
+        text = Cow::Owned(found.clone());
+    }
+    target.cast_owned(text.into_owned())
+}
+
+/// Columns and observables of one written value.
+fn note(field: &Field, value: &Value<'_>, origin: Origin, out: &mut Normalised) {
+    if let Some(place) = field.column {
+        let kind = COLUMNS.get(place).map(|column| column.kind);
+        let value = match (kind, value) {
+            (Some(ColumnType::Int), Value::Int(number)) => Some(ColumnValue::Int(*number)),
+            (Some(ColumnType::Text), value) => value.to_text().map(ColumnValue::Text),
+            _ => None,
+        };
+        out.columns.extend(value.map(|value| (place, value)));
+    }
+    if field.text == "severity_id"
+        && let Value::Int(number) = value
+    {
+        out.severity_id = *number;
+    }
+    // What the mapping made up is no lead.
+    let Some(type_id) = field.observable.filter(|_| origin == Origin::Record) else { return };
+    let mut add = |text: String| add_observable(type_id, &field.text, text, out);
+    match value {
+        Value::Hashes(values) => values.iter().for_each(|(_, digest)| add((*digest).to_owned())),
+        Value::List(values) => values.iter().filter_map(Value::to_text).for_each(add),
+        value => value.to_text().into_iter().for_each(add),
+    }
+}
+
+fn add_observable(type_id: u16, path: &str, value: String, out: &mut Normalised) {
+    let Some(kind) = ObservableKind::of(type_id, path) else { return };
+    let known = |other: &Observable| other.kind == kind && other.value == value;
+    if out.observables.len() < OBSERVABLES_MAX && !out.observables.iter().any(known) {
+        out.observables.push(Observable { kind, type_id, path: path.to_owned(), value });
+    }
+}
+
+/// Add the observables to the event.
+fn finish(out: &mut Normalised) {
+    let Normalised { json, observables, .. } = out;
+    for (place, observable) in observables.iter().enumerate() {
+        json.push_str(if place == 0 { ",\"observables\":[{\"name\":" } else { ",{\"name\":" });
+        write_text(&observable.path, json);
+        json.push_str(",\"type_id\":");
+        push(json, &observable.type_id);
+        json.push_str(",\"value\":");
+        write_text(&observable.value, json);
+        json.push('}');
+    }
+    if !observables.is_empty() {
+        json.push(']');
+    }
+}
+
+/// The observables of an event that came as OCSF, found by the schema.
+fn observe(schema: &Schema, item: Item<'_>, entry: &Entry, path: &mut String, out: &mut Normalised) {
+    for (key, value) in item.members() {
+        let Some(attribute) = schema.attribute(entry, key) else { continue };
+        let length = path.len();
+        if length > 0 {
+            path.push('.');
+        }
+        path.push_str(key);
+        if let Some(object) = schema.object(attribute.kind).filter(|_| key != "observables" && key != "unmapped") {
+            match value.kind() {
+                Kind::Array(elements) => {
+                    elements.into_iter().for_each(|element| observe(schema, element, object, path, out));
+                }
+                _ => observe(schema, value, object, path, out),
+            }
+        } else if let Some(type_id) = schema.observable(attribute) {
+            let _ = value.scalars(&mut |scalar| {
+                if !scalar.is_null() {
+                    add_observable(type_id, path, scalar.to_text().into_owned(), out);
+                }
+                ControlFlow::Continue(())
+            });
+        }
+        path.truncate(length);
+    }
+}
+
+/// Writes nested JSON from paths that come sorted.
+struct Writer<'o> {
+    json: &'o mut String,
+    open: Vec<Segment>,
+    filled: Vec<bool>,
+    /// Whether what is open at each level is an object; else it is a list.
+    kinds: Vec<bool>,
+}
+
+impl<'o> Writer<'o> {
+    fn new(json: &'o mut String) -> Self {
+        json.push('{');
+        Self { json, open: Vec::new(), filled: vec![false], kinds: Vec::new() }
+    }
+
+    fn put(&mut self, path: &[Segment], value: impl FnOnce(&mut String)) {
+        let same = self.open.iter().zip(path).take_while(|(left, right)| left == right).count();
+        // The last segment is the value itself and never stays open.
+        let same = same.min(path.len().saturating_sub(1)).min(self.open.len());
+        self.close_to(same);
+        for (level, segment) in path.iter().enumerate().skip(same) {
+            if let Some(filled) = self.filled.last_mut() {
+                if *filled {
+                    self.json.push(',');
+                }
+                *filled = true;
+            }
+            if let Segment::Key(key) = segment {
+                write_text(key, self.json);
+                self.json.push(':');
+            }
+            if let Some(next) = path.get(level.saturating_add(1)) {
+                let object = matches!(next, Segment::Key(_));
+                self.json.push(if object { '{' } else { '[' });
+                self.open.push(segment.clone());
+                self.kinds.push(object);
+                self.filled.push(false);
+            }
+        }
+        value(self.json);
+    }
+
+    fn close_to(&mut self, level: usize) {
+        while self.open.len() > level {
+            self.open.pop();
+            self.filled.pop();
+            let object = self.kinds.pop().unwrap_or(true);
+            self.json.push(if object { '}' } else { ']' });
+        }
+    }
+
+    /// Close everything but the event itself, to which the caller adds.
+    fn close(&mut self) {
+        self.close_to(0);
+    }
+}
