@@ -4,6 +4,7 @@
 //! Two evaluators live here on purpose: [`reference`] is slow, plain and obviously right; the engine is fast and
 //! must agree with it on every event.
 
+pub mod correlate;
 pub mod engine;
 pub mod fold;
 pub mod profile;

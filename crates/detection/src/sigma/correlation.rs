@@ -71,6 +71,12 @@ pub struct Threshold {
 }
 
 impl Threshold {
+    /// A larger value never makes it false.
+    #[must_use]
+    pub fn grows(&self) -> bool {
+        self.bounds.iter().all(|bound| matches!(bound.operator, Operator::Greater | Operator::GreaterEqual))
+    }
+
     /// All bounds hold.
     #[must_use]
     pub fn holds(&self, value: f64) -> bool {
