@@ -2,7 +2,7 @@
 
 use crate::admission::{Admitted, Look};
 use crate::context::Control;
-use crate::outcome::{After, Outcome};
+use crate::outcome::Outcome;
 use crate::refusal::Refusal;
 use crate::registry::Handle;
 use crate::target::Target;
@@ -46,7 +46,7 @@ fn replace(before: &Stored<Agent>, value: Agent, now: Timestamp) -> Result<Outco
     changes.replace(&value, before.version);
     let version = before.version.saturating_add(1);
     let stored = Stored { value, version, created_at: before.created_at, updated_at: now };
-    Ok(Outcome::changed(wire(stored)?, changes).then(After::Directory))
+    Ok(Outcome::changed(wire(stored)?, changes).touching(&before.value.id))
 }
 
 /// That this person can answer for an agent of this place: active, and of the same tenant or the provider.

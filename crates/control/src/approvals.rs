@@ -36,6 +36,7 @@ impl Control {
             owner.as_bytes(),
             target.kind.as_bytes(),
             target.id.as_bytes(),
+            &target.revision.unwrap_or_default().to_be_bytes(),
         ]);
         Digest::from_bytes(tag).to_hex()
     }
@@ -46,7 +47,7 @@ impl Control {
         passage: &Passage<'_>,
         target: &Target,
         decision: &(Decision, Digest),
-        epoch: u64,
+        stamp: u64,
     ) -> Result<Reply, Refusal> {
         let id = ApprovalId::generate(self.clock.as_ref(), self.entropy.as_ref());
         let approval = self.proposal(id, passage, target, &decision.0);
@@ -65,7 +66,7 @@ impl Control {
         let mut changes = Changes::new();
         changes.create(&approval);
         let mut commit =
-            self.guarded(Commit::new(passage.started, entry).changes(changes), passage, target.owner, epoch);
+            self.guarded(Commit::new(passage.started, entry).changes(changes), passage, target.owner, stamp);
         let (call, expires_at) = (passage.call, approval.expires_at);
         let stored = if approval.state == ApprovalState::Deferred {
             StoredReply::Deferred { call, approval: id, missing: approval.missing.clone(), expires_at }

@@ -2,6 +2,7 @@
 //! are made of has changed; expiry and the kill switch are judged at every call.
 
 use crate::context::{Control, Inner};
+use crate::freshness::Freshness;
 use crate::identity::{Held, Identity};
 use crate::refusal::Refusal;
 use crate::selector::Selector;
@@ -25,17 +26,18 @@ pub(crate) struct IdentityCache {
 }
 
 impl IdentityCache {
-    fn look(&self, hash: &Digest, epoch: u64) -> Option<Arc<Identity>> {
+    fn look(&self, hash: &Digest, freshness: &Freshness) -> Option<Arc<Identity>> {
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
-        entries.get(hash).filter(|(made, _)| *made == epoch).map(|(_, identity)| identity.clone())
+        let (stamp, identity) = entries.get(hash)?;
+        (*stamp == identity.stamp(freshness, None)).then(|| identity.clone())
     }
 
-    fn keep(&self, hash: Digest, epoch: u64, identity: Arc<Identity>) {
+    fn keep(&self, hash: Digest, stamp: u64, identity: Arc<Identity>) {
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         if entries.len() >= CACHE_MAX {
             entries.clear();
         }
-        entries.insert(hash, (epoch, identity));
+        entries.insert(hash, (stamp, identity));
     }
 }
 
@@ -99,8 +101,8 @@ impl Control {
     }
 
     async fn identity_of(&self, hash: Digest) -> Result<Option<Arc<Identity>>, Refusal> {
-        let epoch = self.epoch();
-        if let Some(identity) = self.identities.look(&hash, epoch) {
+        let changes = self.freshness.changes();
+        if let Some(identity) = self.identities.look(&hash, &self.freshness) {
             return Ok(Some(identity));
         }
         let snapshot = self.store.snapshot(Scope::Provider);
@@ -109,7 +111,11 @@ impl Control {
         };
         let Some(identity) = self.identity_with(&snapshot, credential.value).await? else { return Ok(None) };
         let identity = Arc::new(identity);
-        self.identities.keep(hash, epoch, identity.clone());
+        let stamp = identity.stamp(&self.freshness, None);
+        // Kept only if nothing changed while it was read: else it may be made of old and new.
+        if self.freshness.changes() == changes {
+            self.identities.keep(hash, stamp, identity.clone());
+        }
         Ok(Some(identity))
     }
 

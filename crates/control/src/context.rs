@@ -2,6 +2,7 @@
 
 use crate::authenticate::{Failures, IdentityCache};
 use crate::decide::{PolicyState, TenantCache};
+use crate::freshness::Freshness;
 use crate::kill::KillBoard;
 use crate::rate::RateLimiter;
 use crate::registry::Registry;
@@ -11,7 +12,7 @@ use audit::{LogName, NoteSigner};
 use ids::{Clock, Entropy, Timestamp};
 use seal::{Mac, Sealer};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use store::Store;
 
 /// The gate with everything behind it. Cheap to clone.
@@ -38,8 +39,7 @@ pub struct Inner {
     pub(crate) log_name: LogName,
     pub(crate) signer: NoteSigner,
     pub(crate) started_at: Timestamp,
-    /// Grows when identities, roles, tenants or policies change: what was cached before is stale.
-    pub(crate) epoch: AtomicU64,
+    pub(crate) freshness: Freshness,
     /// State of the job queue at which the last round of executions found nothing left.
     pub(crate) jobs_seen: AtomicU64,
     /// One sequencing at a time: `audit.checkpoint` may ask for one beside the background task.
@@ -56,14 +56,6 @@ impl std::ops::Deref for Control {
 impl Inner {
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
-    }
-
-    pub(crate) fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn forget_identities(&self) {
-        self.epoch.fetch_add(1, Ordering::AcqRel);
     }
 }
 

@@ -43,29 +43,34 @@ pub(crate) struct TenantFacts {
 /// Tenants' facts, re-read when the directory changed.
 #[derive(Default)]
 pub(crate) struct TenantCache {
-    entries: RwLock<HashMap<TenantId, (u64, Option<Arc<TenantFacts>>)>>,
+    entries: RwLock<HashMap<TenantId, (u64, Arc<TenantFacts>)>>,
 }
 
 impl Control {
     /// Facts of a tenant; none where there is no such tenant.
     pub(crate) async fn tenant_facts(&self, tenant: TenantId) -> Result<Option<Arc<TenantFacts>>, Refusal> {
-        let epoch = self.epoch();
+        let (changes, stamp) = (self.freshness.changes(), self.freshness.stamp([tenant.to_string().as_str()]));
         {
             let entries = self.tenants.entries.read().unwrap_or_else(PoisonError::into_inner);
             if let Some((made, facts)) = entries.get(&tenant)
-                && *made == epoch
+                && *made == stamp
             {
-                return Ok(facts.clone());
+                return Ok(Some(facts.clone()));
             }
         }
         let stored: Option<Stored<Tenant>> =
             self.store.snapshot(Scope::Tenant(tenant)).read(&tenant.to_string()).await?;
         let facts = stored.map(|stored| Arc::new(TenantFacts { tags: stored.value.tags.into_iter().collect() }));
-        let mut entries = self.tenants.entries.write().unwrap_or_else(PoisonError::into_inner);
-        if entries.len() > 10_000 {
-            entries.clear();
+        // Absence is not kept: a tenant that is made later must be seen at once.
+        if let Some(facts) = facts.clone()
+            && self.freshness.changes() == changes
+        {
+            let mut entries = self.tenants.entries.write().unwrap_or_else(PoisonError::into_inner);
+            if entries.len() > 10_000 {
+                entries.clear();
+            }
+            entries.insert(tenant, (stamp, facts));
         }
-        entries.insert(tenant, (epoch, facts.clone()));
         Ok(facts)
     }
 
@@ -147,7 +152,7 @@ impl Control {
     pub(crate) async fn load_policies(&self) -> Result<(), Refusal> {
         let state = policy_state(&self.store.snapshot(Scope::Provider), self.registry.specs()).await?;
         self.policies.store(Arc::new(state));
-        self.forget_identities();
+        self.freshness.touch_everything();
         Ok(())
     }
 }

@@ -56,7 +56,8 @@ impl Control {
         place: Owner,
         face: api::Face,
     ) -> Result<(Decision, Digest), Refusal> {
-        let target = plain_target(spec, place, identity);
+        let special = self.registry.find(spec.meta.id).and_then(|(_, own)| own.plain(self, place, identity));
+        let target = special.unwrap_or_else(|| plain_target(spec, place, identity));
         let request = self.question(identity, spec, &target, face, &Circumstances::default()).await?;
         Ok(self.weigh(&request))
     }

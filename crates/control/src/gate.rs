@@ -143,17 +143,25 @@ impl Control {
 
     /// Run a passage to its end, and record a refusal where it comes to one.
     pub(crate) async fn run(&self, passage: Passage<'_>) -> Result<Reply, Refusal> {
-        if let Some(reply) = self.replayed(&passage).await? {
+        let mut progress = Progress::default();
+        match self.answer_once(&passage, &mut progress).await {
+            Ok(reply) => Ok(reply),
+            Err(refusal) => Err(self.record_refusal(&passage, &progress, refusal).await),
+        }
+    }
+
+    /// The earlier answer to this idempotency key, or that of the call.
+    async fn answer_once(&self, passage: &Passage<'_>, progress: &mut Progress) -> Result<Reply, Refusal> {
+        // A killed credential gets nothing back either, least of all a secret that was shown once.
+        self.halted(&passage.identity, passage.identity.place(), Some(passage.spec.meta.effect))?;
+        if let Some(reply) = self.replayed(passage).await? {
             return Ok(reply);
         }
-        let mut progress = Progress::default();
-        match self.attempts(&passage, &mut progress).await {
-            Ok(reply) => Ok(reply),
-            Err(Refusal::Commit(CommitError::IdempotencyRace)) => match self.replayed(&passage).await? {
-                Some(reply) => Ok(reply),
-                None => Err(Refusal::Commit(CommitError::IdempotencyRace)),
-            },
-            Err(refusal) => Err(self.record_refusal(&passage, &progress, refusal).await),
+        match self.attempts(passage, progress).await {
+            Err(Refusal::Commit(CommitError::IdempotencyRace)) => {
+                self.replayed(passage).await?.ok_or(Refusal::Commit(CommitError::IdempotencyRace))
+            }
+            ended => ended,
         }
     }
 
@@ -172,7 +180,6 @@ impl Control {
     }
 
     async fn attempt(&self, passage: &Passage<'_>, progress: &mut Progress) -> Result<Reply, Refusal> {
-        let epoch = self.epoch();
         let Passage { identity, spec, .. } = passage;
         self.halted(identity, identity.place(), Some(spec.meta.effect))?;
         spec.validate(&passage.input)?;
@@ -180,6 +187,8 @@ impl Control {
         let reach = self.store.snapshot(identity.reach());
         let look = Look { control: self, identity, snapshot: &reach };
         let target = &*progress.target.insert(passage.handler.resolve(&look, &parsed).await?);
+        // Taken before anything is read for the decision: what changes from here on is noticed at the commit.
+        let stamp = identity.stamp(&self.freshness, Some(target.owner));
         self.halted(identity, target.owner, Some(spec.meta.effect))?;
         if let Some(approved) = &passage.approved
             && approved.digest != self.call_digest(passage, target)
@@ -198,9 +207,9 @@ impl Control {
                 let detail = "policy changed meanwhile: the approvals that were given are not enough any more";
                 Err(Problem::new(ProblemKind::Denied, detail).into())
             }
-            Outcome::StepUp(_) | Outcome::Defer(_) => self.propose(passage, target, decision, epoch).await,
-            Outcome::Allow => self.carry_out(passage, &reach, target, decision, parsed, &request, epoch).await,
-            Outcome::Modify { .. } => self.carry_out(passage, &reach, target, decision, parsed, &request, epoch).await,
+            Outcome::StepUp(_) | Outcome::Defer(_) => self.propose(passage, target, decision, stamp).await,
+            Outcome::Allow => self.carry_out(passage, &reach, target, decision, parsed, &request, stamp).await,
+            Outcome::Modify { .. } => self.carry_out(passage, &reach, target, decision, parsed, &request, stamp).await,
         }
     }
 
@@ -213,7 +222,7 @@ impl Control {
         decision: &(Decision, Digest),
         parsed: Parsed,
         request: &policy::Request,
-        epoch: u64,
+        stamp: u64,
     ) -> Result<Reply, Refusal> {
         let none = policy::Obligations::default();
         let obligations = if let Outcome::Modify { obligations } = &decision.0.outcome { obligations } else { &none };
@@ -255,7 +264,7 @@ impl Control {
         for leaf in leaves {
             commit = commit.record(leaf);
         }
-        commit = self.guarded(commit, passage, target.owner, epoch);
+        commit = self.guarded(commit, passage, target.owner, stamp);
         commit = self.counted(commit, passage, target.owner, request);
         let done = Done { call: passage.call, output, obligations: told(obligations), replayed: false };
         if let Some(record) = self.remember(passage, &StoredReply::done(&done))? {
@@ -268,10 +277,14 @@ impl Control {
 
     /// A commit that goes through only while the kill switch does not hold the caller and, for anything but a look, while
     /// the rights that were decided on are still those that hold.
-    pub(crate) fn guarded(&self, commit: Commit, passage: &Passage<'_>, owner: Owner, epoch: u64) -> Commit {
+    pub(crate) fn guarded(&self, commit: Commit, passage: &Passage<'_>, owner: Owner, stamp: u64) -> Commit {
         let exposure = passage.identity.exposure(owner, Some(passage.spec.meta.effect));
-        let (inner, looks) = (self.inner.clone(), passage.spec.meta.effect == Effect::Read);
-        commit.guard(move || inner.kill.halts(&exposure).is_none() && (looks || inner.epoch() == epoch))
+        let (inner, identity) = (self.inner.clone(), passage.identity.clone());
+        let looks = passage.spec.meta.effect == Effect::Read;
+        commit.guard(move || {
+            let fresh = looks || identity.stamp(&inner.freshness, Some(owner)) == stamp;
+            fresh && inner.kill.halts(&exposure).is_none()
+        })
     }
 
     fn counted(&self, commit: Commit, passage: &Passage<'_>, owner: Owner, request: &policy::Request) -> Commit {
@@ -289,8 +302,8 @@ impl Control {
     pub(crate) async fn refresh(&self, after: After) -> Result<(), Refusal> {
         match after {
             After::Nothing => Ok(()),
-            After::Directory => {
-                self.forget_identities();
+            After::Touched(keys) => {
+                keys.iter().for_each(|key| self.freshness.touch(key));
                 Ok(())
             }
             After::Policies => self.load_policies().await,

@@ -1,5 +1,6 @@
 //! Who calls, as the platform knows it: the principal, where it belongs, what it may reach, which roles it holds.
 
+use crate::freshness::Freshness;
 use crate::kill::Exposure;
 use crate::selector::Selector;
 use api::Effect;
@@ -66,6 +67,19 @@ impl Identity {
             (_, held, place) => held == place,
         };
         self.roles.iter().filter(counts).map(|held| held.role.clone()).collect()
+    }
+
+    /// The sum of the counters that this identity, acting at a place, depends on.
+    pub(crate) fn stamp(&self, freshness: &Freshness, place: Option<Owner>) -> u64 {
+        let people =
+            self.on_behalf_of.iter().map(Principal::to_string).chain(self.owner.map(|owner| owner.to_string()));
+        let tenants = [self.home.tenant(), self.bound, place.and_then(Owner::tenant)];
+        let mut keys: Vec<String> =
+            people.chain(tenants.into_iter().flatten().map(|tenant| tenant.to_string())).collect();
+        keys.push(self.principal.to_string());
+        keys.sort_unstable();
+        keys.dedup();
+        freshness.stamp(keys.iter().map(String::as_str))
     }
 
     /// What the kill switch needs to know.

@@ -12,6 +12,7 @@ mod context;
 mod cursor;
 mod decide;
 mod door;
+mod freshness;
 mod gate;
 mod identity;
 mod kill;

@@ -2,7 +2,7 @@
 
 use crate::admission::{Admitted, Look};
 use crate::context::Control;
-use crate::outcome::{After, Outcome};
+use crate::outcome::Outcome;
 use crate::policy_questions::{authority, rung, shown_name};
 use crate::refusal::Refusal;
 use crate::registry::Handle;
@@ -106,6 +106,6 @@ impl Handle<MeLogout> for Control {
             .ok_or_else(|| Refusal::not_found("credential"))?;
         let mut changes = Changes::new();
         changes.replace(&Credential { revoked: true, ..stored.value.clone() }, stored.version);
-        Ok(Outcome::changed(Gone { id }, changes).then(After::Directory))
+        Ok(Outcome::changed(Gone { id }, changes).touching(&admitted.identity.principal))
     }
 }

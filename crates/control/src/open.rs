@@ -100,7 +100,7 @@ impl Opened {
                 log_name,
                 signer,
                 started_at,
-                epoch: AtomicU64::new(1),
+                freshness: crate::freshness::Freshness::default(),
                 jobs_seen: AtomicU64::new(0),
                 sequencing: tokio::sync::Mutex::new(()),
             }),
@@ -209,7 +209,6 @@ impl Control {
         let snapshot = self.store.snapshot(Scope::Provider);
         let all = crate::decide::all::<KillSwitch>(&snapshot).await?;
         self.kill.replace(all.into_iter().map(|stored| stored.value).collect());
-        self.forget_identities();
         Ok(())
     }
 

@@ -15,17 +15,17 @@ pub struct Outcome<T> {
 }
 
 /// Which derived state a commit makes stale.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub enum After {
     /// None.
     #[default]
     Nothing,
-    /// Identities: principals, roles held, credentials that died.
-    Directory,
-    /// The policy set and identities.
+    /// The policy set, and with it everybody's rights.
     Policies,
-    /// The kill switch and identities.
+    /// The kill switch.
     KillSwitch,
+    /// What is known of these principals or tenants, by id.
+    Touched(Vec<String>),
 }
 
 impl<T> Outcome<T> {
@@ -39,6 +39,12 @@ impl<T> Outcome<T> {
     #[must_use]
     pub fn changed(output: T, changes: Changes) -> Self {
         Self { output, changes, leaves: Vec::new(), after: After::Nothing }
+    }
+
+    /// The rights of this principal, or of everybody in this tenant, have changed.
+    #[must_use]
+    pub fn touching(self, id: &impl ToString) -> Self {
+        self.then(After::Touched(vec![id.to_string()]))
     }
 
     /// Who may do what has changed.

@@ -3,6 +3,7 @@
 use crate::admission::{Admitted, Look};
 use crate::context::Control;
 use crate::decide::{PolicyState, compile, installed_document};
+use crate::identity::Identity;
 use crate::outcome::{After, Outcome};
 use crate::policy_questions::run_tests;
 use crate::refusal::Refusal;
@@ -41,6 +42,10 @@ async fn policy_target(look: &Look<'_>, policy: PolicyId) -> Result<Target, Refu
     Ok(Target::new("Policy", policy.to_string(), Owner::Provider).named(head.value.name).made_by(version.author))
 }
 
+fn any_policy() -> Target {
+    Target::new("Policy", "any", Owner::Provider)
+}
+
 async fn version_of(snapshot: &Snapshot, policy: PolicyId, version: u32) -> Result<PolicyVersion, Refusal> {
     let stored: Option<Stored<PolicyVersion>> = snapshot.read(&PolicyVersion::key(policy, version)).await?;
     stored.map(|stored| stored.value).ok_or_else(|| Refusal::not_found("version of the policy"))
@@ -76,6 +81,10 @@ fn test_cases(values: &[serde_json::Value]) -> Result<Vec<PolicyTestCase>, Refus
 }
 
 impl Handle<PolicyCreate> for Control {
+    fn plain(&self, _: Owner, _: &Identity) -> Option<Target> {
+        Some(Target::provider())
+    }
+
     async fn resolve(&self, _: &Look<'_>, _: &PolicyCreate) -> Result<Target, Refusal> {
         Ok(Target::provider())
     }
@@ -106,6 +115,10 @@ impl Handle<PolicyCreate> for Control {
 }
 
 impl Handle<PolicyGet> for Control {
+    fn plain(&self, _: Owner, _: &Identity) -> Option<Target> {
+        Some(any_policy())
+    }
+
     async fn resolve(&self, look: &Look<'_>, input: &PolicyGet) -> Result<Target, Refusal> {
         policy_target(look, input.policy).await
     }
@@ -119,6 +132,10 @@ impl Handle<PolicyGet> for Control {
 }
 
 impl Handle<PolicyList> for Control {
+    fn plain(&self, _: Owner, _: &Identity) -> Option<Target> {
+        Some(Target::provider())
+    }
+
     async fn resolve(&self, _: &Look<'_>, _: &PolicyList) -> Result<Target, Refusal> {
         Ok(Target::provider())
     }
@@ -135,6 +152,10 @@ impl Handle<PolicyList> for Control {
 }
 
 impl Handle<PolicyUpdate> for Control {
+    fn plain(&self, _: Owner, _: &Identity) -> Option<Target> {
+        Some(any_policy())
+    }
+
     async fn resolve(&self, look: &Look<'_>, input: &PolicyUpdate) -> Result<Target, Refusal> {
         policy_target(look, input.policy).await
     }
@@ -165,8 +186,14 @@ impl Handle<PolicyUpdate> for Control {
 }
 
 impl Handle<PolicyActivate> for Control {
+    fn plain(&self, _: Owner, _: &Identity) -> Option<Target> {
+        Some(any_policy())
+    }
+
     async fn resolve(&self, look: &Look<'_>, input: &PolicyActivate) -> Result<Target, Refusal> {
-        policy_target(look, input.policy).await
+        let head: Stored<Policy> = look.one("policy", &input.policy.to_string()).await?;
+        // Whoever approves this approves a text: another text is another call.
+        Ok(policy_target(look, input.policy).await?.at_revision(u64::from(head.value.newest)))
     }
 
     async fn handle(&self, admitted: &Admitted<'_>, input: PolicyActivate) -> Result<Outcome<api::Policy>, Refusal> {
@@ -206,6 +233,10 @@ fn replaced(
 }
 
 impl Handle<PolicyRetire> for Control {
+    fn plain(&self, _: Owner, _: &Identity) -> Option<Target> {
+        Some(any_policy())
+    }
+
     async fn resolve(&self, look: &Look<'_>, input: &PolicyRetire) -> Result<Target, Refusal> {
         policy_target(look, input.policy).await
     }
@@ -219,6 +250,10 @@ impl Handle<PolicyRetire> for Control {
 }
 
 impl Handle<PolicyVersions> for Control {
+    fn plain(&self, _: Owner, _: &Identity) -> Option<Target> {
+        Some(any_policy())
+    }
+
     async fn resolve(&self, look: &Look<'_>, input: &PolicyVersions) -> Result<Target, Refusal> {
         policy_target(look, input.policy).await
     }
@@ -244,6 +279,10 @@ impl Handle<PolicyVersions> for Control {
 }
 
 impl Handle<PolicyDiff> for Control {
+    fn plain(&self, _: Owner, _: &Identity) -> Option<Target> {
+        Some(any_policy())
+    }
+
     async fn resolve(&self, look: &Look<'_>, input: &PolicyDiff) -> Result<Target, Refusal> {
         policy_target(look, input.policy).await
     }
@@ -273,6 +312,10 @@ impl Handle<PolicyDiff> for Control {
 }
 
 impl Handle<PolicyTest> for Control {
+    fn plain(&self, _: Owner, _: &Identity) -> Option<Target> {
+        Some(any_policy())
+    }
+
     async fn resolve(&self, look: &Look<'_>, input: &PolicyTest) -> Result<Target, Refusal> {
         policy_target(look, input.policy).await
     }

@@ -129,6 +129,10 @@ fn question_target(place: Owner, caller: &Identity, asked: Option<&Principal>) -
 }
 
 impl Handle<PolicyExplain> for Control {
+    fn plain(&self, place: Owner, identity: &Identity) -> Option<Target> {
+        Some(question_target(place, identity, None))
+    }
+
     async fn resolve(&self, look: &Look<'_>, input: &PolicyExplain) -> Result<Target, Refusal> {
         Ok(question_target(look.identity.place(), look.identity, input.principal.as_ref()))
     }
@@ -200,6 +204,10 @@ fn explanation(explained: &policy::Explanation, policy_version: String) -> Polic
 }
 
 impl Handle<PolicyCanI> for Control {
+    fn plain(&self, place: Owner, identity: &Identity) -> Option<Target> {
+        Some(question_target(place, identity, None))
+    }
+
     async fn resolve(&self, look: &Look<'_>, input: &PolicyCanI) -> Result<Target, Refusal> {
         Ok(question_target(look.place(input.tenant).await?, look.identity, None))
     }
@@ -214,6 +222,10 @@ impl Handle<PolicyCanI> for Control {
 }
 
 impl Handle<PolicyMatrix> for Control {
+    fn plain(&self, place: Owner, identity: &Identity) -> Option<Target> {
+        Some(question_target(place, identity, None))
+    }
+
     async fn resolve(&self, look: &Look<'_>, input: &PolicyMatrix) -> Result<Target, Refusal> {
         for tenant in input.tenants.iter() {
             look.tenant(*tenant).await?;

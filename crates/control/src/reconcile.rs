@@ -31,6 +31,8 @@ impl Control {
             self.report("expiries", self.expire_approvals().await);
             if self.now() >= slow_at {
                 slow_at = self.now().plus(SLOW_ROUND);
+                // A job that waits for its next try, or whose worker died, becomes due without any change of state.
+                self.inner.jobs_seen.store(0, std::sync::atomic::Ordering::Release);
                 self.report("failed attempts", self.record_failures().await);
                 self.report("sweep", self.sweep().await);
             }

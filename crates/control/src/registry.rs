@@ -3,10 +3,12 @@
 
 use crate::admission::{Admitted, Look};
 use crate::context::Control;
+use crate::identity::Identity;
 use crate::outcome::{After, Outcome};
 use crate::refusal::Refusal;
 use crate::target::Target;
 use api::{Operation, Spec};
+use ids::Owner;
 use serde_json::Value;
 use std::any::Any;
 use std::collections::HashMap;
@@ -16,6 +18,12 @@ use store::{AuditEntry, Changes};
 
 /// The work of one operation.
 pub trait Handle<O: Operation>: Send + Sync {
+    /// The target of a call with nothing special about it, made at a place: what the access matrix asks about. None takes
+    /// a target of the operation's type at that place.
+    fn plain(&self, _place: Owner, _identity: &Identity) -> Option<Target> {
+        None
+    }
+
     /// What the call acts on. Reads only; a thing that the caller cannot reach is `not found`.
     fn resolve(&self, look: &Look<'_>, input: &O) -> impl Future<Output = Result<Target, Refusal>> + Send;
 
@@ -40,6 +48,7 @@ pub(crate) type Parsed = Box<dyn Any + Send + Sync>;
 /// An operation's handler with its types erased.
 pub(crate) trait Erased: Send + Sync {
     fn parse(&self, spec: &Spec, input: Value) -> Result<Parsed, Refusal>;
+    fn plain(&self, control: &Control, place: Owner, identity: &Identity) -> Option<Target>;
     fn resolve<'a>(&'a self, look: &'a Look<'a>, parsed: &'a Parsed) -> api::Future<'a, Result<Target, Refusal>>;
     fn handle<'a>(&'a self, admitted: &'a Admitted<'a>, parsed: Parsed) -> api::Future<'a, Result<Handled, Refusal>>;
 }
@@ -54,6 +63,10 @@ where
 {
     fn parse(&self, spec: &Spec, input: Value) -> Result<Parsed, Refusal> {
         Ok(Box::new(spec.read::<O>(input)?))
+    }
+
+    fn plain(&self, control: &Control, place: Owner, identity: &Identity) -> Option<Target> {
+        <Control as Handle<O>>::plain(control, place, identity)
     }
 
     fn resolve<'a>(&'a self, look: &'a Look<'a>, parsed: &'a Parsed) -> api::Future<'a, Result<Target, Refusal>> {

@@ -324,7 +324,8 @@ impl Handle<RoleAssign> for Control {
                 admitted.now
             }
         };
-        Ok(Outcome::changed(assignment_wire(&assignment, created_at), changes).then(After::Directory))
+        let holder = assignment.principal.clone();
+        Ok(Outcome::changed(assignment_wire(&assignment, created_at), changes).touching(&holder))
     }
 }
 
@@ -346,6 +347,6 @@ impl Handle<RoleUnassign> for Control {
         }
         let mut changes = Changes::new();
         changes.delete::<Assignment>(&id, stored.value.tenant.into(), stored.version);
-        Ok(Outcome::changed(Gone { id }, changes).then(After::Directory))
+        Ok(Outcome::changed(Gone { id }, changes).touching(&stored.value.principal))
     }
 }

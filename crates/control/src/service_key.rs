@@ -2,7 +2,7 @@
 
 use crate::admission::{Admitted, Look};
 use crate::context::Control;
-use crate::outcome::{After, Outcome};
+use crate::outcome::Outcome;
 use crate::refusal::Refusal;
 use crate::registry::Handle;
 use crate::target::Target;
@@ -108,7 +108,8 @@ impl Handle<ServiceKeyRotate> for Control {
         }
         let version = before.version.saturating_add(1);
         let stored = Stored { value: key, version, created_at: before.created_at, updated_at: admitted.now };
-        Ok(Outcome::changed(NewServiceKey { key: wire(stored)?, credential: shown }, changes).then(After::Directory))
+        Ok(Outcome::changed(NewServiceKey { key: wire(stored)?, credential: shown }, changes)
+            .touching(&input.service_key))
     }
 }
 
@@ -121,6 +122,6 @@ impl Handle<ServiceKeyRevoke> for Control {
         let before: Stored<ServiceKey> = admitted.one("service key", &input.service_key.to_string()).await?;
         let mut changes = Changes::new();
         changes.replace(&ServiceKey { revoked: true, ..before.value.clone() }, before.version);
-        Ok(Outcome::changed(Gone { id: input.service_key.to_string() }, changes).then(After::Directory))
+        Ok(Outcome::changed(Gone { id: input.service_key.to_string() }, changes).touching(&input.service_key))
     }
 }

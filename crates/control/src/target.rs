@@ -22,6 +22,9 @@ pub struct Target {
     pub created_by: Option<Principal>,
     /// Roles that the call would give.
     pub granted_roles: BTreeSet<String>,
+    /// The revision of the target that the call lets take effect, where its input does not say what that is: an
+    /// approval is bound to it.
+    pub revision: Option<u64>,
 }
 
 impl Target {
@@ -37,6 +40,7 @@ impl Target {
             answerable: None,
             created_by: None,
             granted_roles: BTreeSet::new(),
+            revision: None,
         }
     }
 
@@ -79,6 +83,13 @@ impl Target {
     #[must_use]
     pub fn made_by(mut self, principal: Principal) -> Self {
         self.created_by = Some(principal);
+        self
+    }
+
+    /// At the revision that the call lets take effect.
+    #[must_use]
+    pub fn at_revision(mut self, revision: u64) -> Self {
+        self.revision = Some(revision);
         self
     }
 

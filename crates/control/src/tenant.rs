@@ -2,7 +2,8 @@
 
 use crate::admission::{Admitted, Look};
 use crate::context::Control;
-use crate::outcome::{After, Outcome};
+use crate::identity::Identity;
+use crate::outcome::Outcome;
 use crate::refusal::Refusal;
 use crate::registry::Handle;
 use crate::selector::Selector;
@@ -44,7 +45,7 @@ fn replaced(before: &Stored<Tenant>, value: Tenant, admitted: &Admitted<'_>) -> 
 fn replace(before: &Stored<Tenant>, value: Tenant, admitted: &Admitted<'_>) -> Result<Outcome<api::Tenant>, Refusal> {
     let mut changes = Changes::new();
     changes.replace(&value, before.version);
-    Ok(Outcome::changed(wire(replaced(before, value, admitted))?, changes).then(After::Directory))
+    Ok(Outcome::changed(wire(replaced(before, value, admitted))?, changes).touching(&before.value.id))
 }
 
 fn tag_texts(tags: impl IntoIterator<Item = Tag>) -> Vec<String> {
@@ -55,6 +56,10 @@ fn tag_texts(tags: impl IntoIterator<Item = Tag>) -> Vec<String> {
 }
 
 impl Handle<TenantCreate> for Control {
+    fn plain(&self, _: Owner, _: &Identity) -> Option<Target> {
+        Some(Target::provider())
+    }
+
     async fn resolve(&self, _: &Look<'_>, _: &TenantCreate) -> Result<Target, Refusal> {
         Ok(Target::provider())
     }
@@ -71,7 +76,7 @@ impl Handle<TenantCreate> for Control {
         let mut changes = Changes::new();
         changes.create(&tenant);
         let stored = Stored { value: tenant, version: 1, created_at: admitted.now, updated_at: admitted.now };
-        Ok(Outcome::changed(wire(stored)?, changes).then(After::Directory))
+        Ok(Outcome::changed(wire(stored)?, changes))
     }
 }
 
@@ -176,6 +181,6 @@ impl Handle<TenantDelete> for Control {
         }
         let mut changes = Changes::new();
         changes.delete::<Tenant>(&before.value.id.to_string(), Owner::Tenant(before.value.id), before.version);
-        Ok(Outcome::changed(Gone { id: before.value.id.to_string() }, changes).then(After::Directory))
+        Ok(Outcome::changed(Gone { id: before.value.id.to_string() }, changes).touching(&before.value.id))
     }
 }

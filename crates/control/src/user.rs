@@ -160,7 +160,7 @@ impl Handle<UserUpdate> for Control {
         let user = User { display_name: input.display_name.into_string(), ..before.value.clone() };
         let mut changes = Changes::new();
         changes.replace(&user, before.version);
-        Ok(Outcome::changed(wire(replaced(&before, user, admitted.now))?, changes).then(After::Directory))
+        Ok(Outcome::changed(wire(replaced(&before, user, admitted.now))?, changes).touching(&input.user))
     }
 }
 
@@ -178,6 +178,7 @@ impl Handle<UserDeactivate> for Control {
             User { state: store::UserState::Deactivated, credentials_from: admitted.now, ..before.value.clone() };
         let mut changes = Changes::new();
         changes.replace(&user, before.version);
+        let mut touched = vec![input.user.to_string()];
         // An agent needs a person who answers for it, wherever it belongs.
         let provider = self.store.snapshot(ids::Scope::Provider);
         for agent in provider.find::<Agent>("owner", &input.user.to_string()).await? {
@@ -185,9 +186,10 @@ impl Handle<UserDeactivate> for Control {
                 let suspended =
                     Agent { state: AgentState::Suspended, credentials_from: admitted.now, ..agent.value.clone() };
                 changes.replace(&suspended, agent.version);
+                touched.push(agent.value.id.to_string());
             }
         }
-        Ok(Outcome::changed(wire(replaced(&before, user, admitted.now))?, changes).then(After::Directory))
+        Ok(Outcome::changed(wire(replaced(&before, user, admitted.now))?, changes).then(After::Touched(touched)))
     }
 }
 
@@ -232,7 +234,7 @@ impl Handle<UserSetRoles> for Control {
             let created_at = kept.map_or(admitted.now, |one| one.created_at);
             assignments.push(assignment_wire(&assignment, created_at));
         }
-        Ok(Outcome::changed(AssignmentSet { assignments }, changes).then(After::Directory))
+        Ok(Outcome::changed(AssignmentSet { assignments }, changes).touching(&input.user))
     }
 }
 
@@ -260,7 +262,7 @@ impl Handle<UserResetPassword> for Control {
         let user = User { password, credentials_from: admitted.now, ..before.value.clone() };
         let mut changes = Changes::new();
         changes.replace(&user, before.version);
-        Ok(Outcome::changed(Gone { id: user.id.to_string() }, changes).then(After::Directory))
+        Ok(Outcome::changed(Gone { id: user.id.to_string() }, changes).touching(&input.user))
     }
 }
 
@@ -330,6 +332,6 @@ impl Handle<UserRevokeToken> for Control {
         }
         let mut changes = Changes::new();
         changes.replace(&Credential { revoked: true, ..stored.value.clone() }, stored.version);
-        Ok(Outcome::changed(Gone { id: input.token.to_string() }, changes).then(After::Directory))
+        Ok(Outcome::changed(Gone { id: input.token.to_string() }, changes).touching(&input.user))
     }
 }
