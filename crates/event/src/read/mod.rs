@@ -6,8 +6,10 @@
 mod evtx;
 mod json;
 mod pack;
+mod text;
 
 pub use pack::unpack;
+pub use text::line_record;
 
 use crate::view::RECORD_BYTES_MAX;
 use std::ops::ControlFlow;

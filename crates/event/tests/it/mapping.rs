@@ -3,7 +3,7 @@
 use crate::data;
 use event::mapping::{COLUMNS, ColumnValue, Mapping, Mappings, Normalised, Normaliser};
 use event::ocsf::{OcsfFaultKind, Schema};
-use event::read::each_record;
+use event::read::{each_record, line_record};
 use event::{FieldPath, Parser};
 use ids::Timestamp;
 use std::collections::BTreeMap;
@@ -35,11 +35,16 @@ fn hand_written_records_become_the_events_that_are_expected() {
     for line in text.lines().filter(|line| !line.is_empty()) {
         let case: serde_json::Value = serde_json::from_str(line).unwrap();
         let name = case["name"].as_str().unwrap();
-        let raw = case["record"].to_string();
+        // A line becomes JSON first, as received on 2024-03-01.
+        let received = Timestamp::from_micros(1_709_251_200_000_000);
+        let raw = match case["line"].as_str() {
+            Some(line) => line_record(line, received).unwrap_or_else(|| panic!("{name}: no line")),
+            None => case["record"].to_string(),
+        };
         let record = parser.parse(raw.as_bytes()).unwrap();
         let mapping = Mappings::built_in().detect(&record).unwrap_or_else(|| panic!("{name}: not recognised"));
         assert_eq!(mapping.name(), case["mapping"].as_str().unwrap(), "{name}");
-        normaliser.normalise(mapping, &record, Timestamp::from_micros(7_000), &mut out);
+        normaliser.normalise(mapping, &record, received, &mut out);
         let view = second.parse(out.json.as_bytes()).unwrap_or_else(|fault| panic!("{name}: {fault}\n{}", out.json));
         let faults = Schema::built_in().validate(&view);
         assert!(faults.is_empty(), "{name}: {faults:?}\n{}", out.json);

@@ -1,7 +1,7 @@
 //! Readers: framings, torn lines, compression bounds, and every event log of the data folder where it is present.
 
 use crate::data;
-use event::read::{ReadFault, each_record, unpack};
+use event::read::{ReadFault, each_record, line_record, unpack};
 use std::io::Write;
 use std::ops::ControlFlow;
 
@@ -99,4 +99,44 @@ fn every_event_log_of_the_data_folder_is_read() {
     }
     println!("{files} event logs, {events} events");
     assert!(files > 0);
+}
+
+/// A line, and what its record holds.
+const LINES: &[(&str, &str)] = &[
+    (
+        r#"node=h1 type=EXECVE msg=audit(1364481363.243:24287): argc=3 a0="sh" a1="-c" a2=6563686F2068690A"#,
+        r#"{"auditd":{"node":"h1","type":"EXECVE","time":"1364481363.243","serial":"24287","argc":"3","a0":"sh","a1":"-c","a2":"echo hi\u000a","command":"sh -c echo hi\u000a"}}"#,
+    ),
+    (
+        "type=USER_LOGIN msg=audit(1.5:2): pid=9 msg='op=login acct=\"b o\" addr=1.2.3.4 res=failed'\u{1d}UID=\"root\"",
+        r#"{"auditd":{"type":"USER_LOGIN","time":"1.5","serial":"2","pid":"9","op":"login","acct":"b o","addr":"1.2.3.4","res":"failed","UID":"root"}}"#,
+    ),
+    (
+        "<34>1 2003-10-11T22:14:15.003Z host su 7 ID47 [a@1 x=\"y\\]\"][b] 'su root' failed",
+        r#"{"syslog":{"facility":"4","severity":"2","data":"[a@1 x=\"y\\]\"][b]","time":"2003-10-11T22:14:15.003Z","host":"host","program":"su","pid":"7","msgid":"ID47","message":"'su root' failed"}}"#,
+    ),
+    (
+        "<13>1 2003-10-11T22:14:15Z - - - - - plain",
+        r#"{"syslog":{"facility":"1","severity":"5","time":"2003-10-11T22:14:15Z","message":"plain"}}"#,
+    ),
+    (
+        "Oct  1 22:14:15 web sshd[12]: Failed password for root from 9.9.9.9 port 1 ssh2",
+        r#"{"syslog":{"time":"2023-10-01T22:14:15Z","host":"web","program":"sshd","pid":"12","message":"Failed password for root from 9.9.9.9 port 1 ssh2"}}"#,
+    ),
+    (
+        "2024-02-01T00:00:00.5+01:00 web kernel: x",
+        r#"{"syslog":{"time":"2024-01-31T23:00:00.5Z","host":"web","program":"kernel","message":"x"}}"#,
+    ),
+];
+
+#[test]
+fn lines_become_records() {
+    let received = ids::Timestamp::from_micros(1_709_251_200_000_000);
+    for (line, record) in LINES {
+        assert_eq!(line_record(line, received).as_deref(), Some(*record), "{line}");
+    }
+    for line in ["", "no log at all", "<999>1 x", "<1>", "Foo 11 22:14:15 h p: m", "Oct 11 é", "type=x msg=audit(1:2"]
+    {
+        assert_eq!(line_record(line, received), None, "{line}");
+    }
 }
