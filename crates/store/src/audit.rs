@@ -93,6 +93,10 @@ impl Errand for Advance {
         true
     }
 
+    fn rows(&self) -> usize {
+        self.nodes.len() + 2
+    }
+
     fn run<'r>(&'r self, connection: &'r mut Connection) -> BoxFuture<'r, Result<(), Undone>> {
         Box::pin(self.advance(connection))
     }

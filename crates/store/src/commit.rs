@@ -99,7 +99,8 @@ impl Commit {
         }
         let keys: usize =
             changes.iter().map(|change| if let Change::Put { keys, .. } = change { keys.len() } else { 0 }).sum();
-        let rows = self.records.len() * 2 + changes.len() + keys + self.counts.len() + 2;
+        let payloads = self.records.iter().filter(|record| record.payload.is_some()).count();
+        let rows = self.records.len() + payloads + changes.len() + keys + self.counts.len() + 2;
         if rows > COMMIT_ROWS_MAX {
             let reason = format!("{rows} rows in one commit; at most {COMMIT_ROWS_MAX}, do longer work in chunks");
             return Err(CommitError::Invalid { reason });

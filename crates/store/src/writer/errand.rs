@@ -28,6 +28,10 @@ pub(crate) trait Errand: Send + Sync + 'static {
     const TOUCHES: &'static str;
     /// Whether the answer stands for a change. Nothing is written to disk for a batch without one.
     fn changed(answer: &Self::Answer) -> bool;
+    /// About how many rows it touches: it shares a short transaction with others.
+    fn rows(&self) -> usize {
+        64
+    }
     /// Do it.
     fn run<'r>(&'r self, connection: &'r mut Connection) -> BoxFuture<'r, Result<Self::Answer, Undone>>;
 }
@@ -40,6 +44,8 @@ pub(crate) trait Waiting: Send {
     fn deliver(self: Box<Self>, committed: bool);
     /// Which pseudo kind's generation grows.
     fn touches(&self) -> &'static str;
+    /// About how many rows it touches.
+    fn rows(&self) -> usize;
 }
 
 pub(super) struct Pending<E: Errand> {
@@ -78,5 +84,9 @@ impl<E: Errand> Waiting for Pending<E> {
 
     fn touches(&self) -> &'static str {
         E::TOUCHES
+    }
+
+    fn rows(&self) -> usize {
+        self.errand.rows()
     }
 }

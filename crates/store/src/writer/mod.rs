@@ -51,7 +51,7 @@ impl Order {
         match self {
             Self::Close(_) => 0,
             Self::Commit(call, _) => call.rows,
-            Self::Errand(_) => 64,
+            Self::Errand(errand) => errand.rows(),
         }
     }
 }
