@@ -7,7 +7,7 @@ use ids::PrincipalKind;
 use policy::{ActionSpec, ContextFacts, Document, Effect, Engine, PrincipalFacts, Request, ResourceFacts, Rung};
 use std::{fmt::Write as _, time::Instant};
 
-const ROUNDS: usize = 20_000;
+const ROUNDS: usize = 5_000;
 
 /// One set of policies and a question to it.
 struct Shape {
@@ -27,7 +27,9 @@ const SHAPES: [Shape; 6] = [
         name: "199 conditions that fail, one permit: allow",
         policies: |n| match n {
             0 => "permit(principal, action, resource);".to_owned(),
-            n => format!("forbid(principal, action, resource) when {{ resource.tags.contains(\"t{n}\") && context.tainted }};"),
+            n => format!(
+                "forbid(principal, action, resource) when {{ resource.tags.contains(\"t{n}\") && context.tainted }};"
+            ),
         },
         expect: "allow",
     },
@@ -35,7 +37,10 @@ const SHAPES: [Shape; 6] = [
         name: "200 with 20 that ask for approval: step up",
         policies: |n| match n {
             0 => "permit(principal, action, resource);".to_owned(),
-            n if n % 10 == 0 => "forbid(principal, action, resource) unless { context.approvals.people >= 2 || context.break_glass };".to_owned(),
+            n if n % 10 == 0 => {
+                "forbid(principal, action, resource) unless { context.approvals.people >= 2 || context.break_glass };"
+                    .to_owned()
+            }
             n => format!("forbid(principal, action, resource) when {{ resource.tags.contains(\"t{n}\") }};"),
         },
         expect: "step_up",
@@ -50,10 +55,12 @@ const SHAPES: [Shape; 6] = [
     },
     Shape {
         name: "200, 20 of them with two questions each: step up by the last rung",
-        policies: |n| match n {
+        policies: |n| {
+            match n {
             0 => "permit(principal, action, resource);".to_owned(),
             n if n % 10 == 0 => "forbid(principal, action, resource) unless { context.approvals.people >= 2 && context.approvals.provider_admin >= 2 };".to_owned(),
             n => format!("forbid(principal, action, resource) when {{ resource.tags.contains(\"t{n}\") }};"),
+        }
         },
         expect: "step_up",
     },
@@ -107,8 +114,7 @@ fn main() {
         for n in 0..200 {
             let _ = writeln!(text, "@id(\"p{n}\") {}", (shape.policies)(n));
         }
-        let document =
-            Document { id: "bench".to_owned(), name: "bench".to_owned(), version: 1, text, tenant: None };
+        let document = Document { id: "bench".to_owned(), name: "bench".to_owned(), version: 1, text, tenant: None };
         match Engine::compile(&[isolate], &[document], &rungs()) {
             Ok(engine) => measure(shape, &engine),
             Err(faults) => println!("{}: {faults:?}", shape.name),
@@ -139,7 +145,8 @@ fn start_up() {
     let families = policy::FAMILIES;
     let named = ["approval.get", "approval.cancel", "approval.approve", "approval.narrow", "kill_switch.engage"];
     let more = ["kill_switch.release", "policy.activate", "policy.retire"];
-    let made = families.iter().flat_map(|family| ["look", "list", "make", "change"].map(|verb| format!("{family}.{verb}")));
+    let made =
+        families.iter().flat_map(|family| ["look", "list", "make", "change"].map(|verb| format!("{family}.{verb}")));
     let ids: Vec<String> = made.chain(named.iter().chain(&more).map(|id| (*id).to_owned())).collect();
     let spec = |id: &'static String| ActionSpec {
         id,
@@ -150,7 +157,11 @@ fn start_up() {
     let specs: Vec<_> = Vec::leak(ids).iter().map(spec).collect();
     let start = Instant::now();
     let engine = Engine::compile(&specs, &policy::shipped::documents(), &rungs());
-    println!("{:9.1} ms to compile the shipped documents over {} operations", start.elapsed().as_secs_f64() * 1e3, specs.len());
+    println!(
+        "{:9.1} ms to compile the shipped documents over {} operations",
+        start.elapsed().as_secs_f64() * 1e3,
+        specs.len()
+    );
     if let Err(faults) = engine {
         println!("{faults:?}");
     }

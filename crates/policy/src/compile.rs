@@ -10,11 +10,11 @@ use crate::{
     question::Names,
     rung::{Rung, check_rungs},
     schema::{entity_types, schema_text, target_types},
-    slices::{alone, names_action, plans},
+    slices::{Planner, asked},
     spec::{APPROVAL_COUNTS, ActionSpec, family},
+    validate::validate,
 };
-use cedar_policy::{Entity, PolicyId, PolicySet, Schema, ValidationMode, ValidationWarning, Validator};
-use miette::Diagnostic;
+use cedar_policy::Entity;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fmt::Write as _,
@@ -22,7 +22,7 @@ use std::{
 };
 
 /// A fault of the registry or of the rungs, told in the form of a document's.
-fn outside(name: &str, why: impl std::fmt::Display) -> Vec<PolicyFault> {
+pub(crate) fn outside(name: &str, why: impl std::fmt::Display) -> Vec<PolicyFault> {
     vec![PolicyFault::new(name, None, why.to_string(), "")]
 }
 
@@ -35,20 +35,20 @@ impl Engine {
     pub fn compile(specs: &[ActionSpec<'_>], documents: &[Document], rungs: &[Rung]) -> Result<Self, Vec<PolicyFault>> {
         let schema_text = schema_text(specs).map_err(|error| outside("operations", error))?;
         check_rungs(rungs).map_err(|error| outside("rungs", error))?;
-        let schema: Schema =
-            schema_text.parse().map_err(|error: cedar_policy::CedarSchemaError| outside("operations", error))?;
         let clauses = read_all(documents)?;
-        let warnings = validate(&schema, specs, documents, &clauses)?;
+        let warnings = validate(specs, documents, &clauses)?;
         let bug = |why: String| outside("operations", why);
         let mut by_tenant: BTreeMap<Option<&str>, Vec<usize>> = BTreeMap::new();
         for (index, clause) in clauses.iter().enumerate() {
             let tenant = documents.get(clause.document).and_then(|document| document.tenant.as_deref());
             by_tenant.entry(tenant).or_default().push(index);
         }
+        let asked = asked(&clauses).map_err(bug)?;
+        let mut planner = Planner::new(&clauses, &asked);
         let mut everywhere = HashMap::new();
         let mut tenants = HashMap::new();
         for (tenant, chosen) in by_tenant {
-            let plans = plans(specs, &clauses, &chosen).map_err(bug)?;
+            let plans = planner.plans(specs, &chosen).map_err(bug)?;
             match tenant {
                 Some(tenant) => drop(tenants.insert(tenant.to_owned(), plans)),
                 None => everywhere = plans,
@@ -58,7 +58,7 @@ impl Engine {
             canonical: canonical(&schema_text, documents, rungs),
             names: Names::new(entity_types(specs)).map_err(|wrong| outside("operations", wrong.0))?,
             actions: actions(specs).map_err(bug)?,
-            alone: alone(&clauses).map_err(bug)?,
+            asked,
             rungs: rungs.iter().map(ladder_step).collect(),
             clauses,
             everywhere,
@@ -100,59 +100,6 @@ fn actions(specs: &[ActionSpec<'_>]) -> Result<HashMap<String, Action>, String> 
         Ok((spec.id.to_owned(), Action { entity: Entity::new_no_attrs(uid(spec.id)?, parents), types }))
     };
     specs.iter().map(action).collect()
-}
-
-/// Strict validation, and that operations honour what permits ask of them. Gives the warnings.
-fn validate(
-    schema: &Schema,
-    specs: &[ActionSpec<'_>],
-    documents: &[Document],
-    clauses: &[Clause],
-) -> Result<Vec<PolicyFault>, Vec<PolicyFault>> {
-    let mut set = PolicySet::new();
-    for (index, clause) in clauses.iter().enumerate() {
-        let added = set.add(clause.policy.new_id(PolicyId::new(index.to_string())));
-        added.map_err(|error| outside("operations", error))?;
-    }
-    let fault = |id: &PolicyId, diagnostic: &dyn Diagnostic| {
-        let clause = AsRef::<str>::as_ref(id).parse::<usize>().ok().and_then(|index| clauses.get(index));
-        let document = clause.and_then(|clause| documents.get(clause.document));
-        let (name, text) = document.map_or(("", ""), |document| (&document.name, &document.text));
-        PolicyFault::from_cedar(name, clause.map(|clause| clause.id.as_str()), text, diagnostic)
-    };
-    // One level of dereference: the entities of a call are its principal, its target and its action, no more.
-    let result = Validator::new(schema.clone()).validate_with_level(&set, ValidationMode::Strict, 1);
-    let mut faults: Vec<_> = result.validation_errors().map(|error| fault(error.policy_id(), error)).collect();
-    let mut warnings = Vec::new();
-    for warning in result.validation_warnings() {
-        let harmless =
-            matches!(warning, ValidationWarning::ImpossiblePolicy(_) | ValidationWarning::InvalidActionApplication(_));
-        let list = if harmless { &mut warnings } else { &mut faults };
-        list.push(fault(warning.policy_id(), warning));
-    }
-    for clause in clauses {
-        let text = documents.get(clause.document).map_or(("", ""), |document| (&document.name, &document.text));
-        faults.extend(unhonoured(specs, clause).map(|why| {
-            let hint = "name the operations that honour it in the policy's scope";
-            PolicyFault::new(text.0, Some(&clause.id), why, hint).at(text.1, clause.place)
-        }));
-    }
-    faults.dedup();
-    if faults.is_empty() { Ok(warnings) } else { Err(faults) }
-}
-
-fn unhonoured(specs: &[ActionSpec<'_>], clause: &Clause) -> impl Iterator<Item = String> {
-    let constraint = clause.policy.action_constraint();
-    let mut faults = Vec::new();
-    for kind in &clause.obligation_kinds {
-        let not = |spec: &&ActionSpec<'_>| names_action(&constraint, spec) && !spec.obligations.contains(kind);
-        let names: Vec<_> = specs.iter().filter(not).map(|spec| format!("`{}`", spec.id)).collect();
-        if let Some(shown) = names.get(..names.len().min(5)).filter(|shown| !shown.is_empty()) {
-            let more = if names.len() > shown.len() { " and others" } else { "" };
-            faults.push(format!("`@{}` is not honoured by {}{more}", kind.as_str(), shown.join(", ")));
-        }
-    }
-    faults.into_iter()
 }
 
 /// Everything that decisions depend on, as one text; its digest names the version of the policy set.

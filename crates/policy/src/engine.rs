@@ -10,11 +10,11 @@ use crate::{
     fault::PolicyFault,
     polarity::{EVIDENCE_ALL, Point},
     question::{Names, Question, Wrong},
-    slices::Plans,
+    slices::{Asked, Plans},
     spec::{APPROVAL_COUNTS, EVIDENCE},
     weigh::Scale,
 };
-use cedar_policy::{Entity, PolicySet};
+use cedar_policy::Entity;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
@@ -33,7 +33,7 @@ pub struct Engine {
     pub(crate) names: Names,
     pub(crate) actions: HashMap<String, Action>,
     pub(crate) clauses: Vec<Clause>,
-    pub(crate) alone: Vec<PolicySet>,
+    pub(crate) asked: Vec<Asked>,
     pub(crate) everywhere: Plans,
     pub(crate) tenants: HashMap<String, Plans>,
     pub(crate) rungs: Vec<(Arc<str>, Point)>,

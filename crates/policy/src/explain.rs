@@ -105,9 +105,8 @@ impl Engine {
         let request = question.at(point)?;
         let mut holding = Vec::new();
         for index in candidates {
-            let Some(set) = self.alone.get(*index) else { continue };
-            let (_, said) = question.ask(&request, set);
-            if !said.holding.is_empty() || (!said.failed.is_empty() && !self.permit(*index)) {
+            let Some(asked) = self.asked.get(*index) else { continue };
+            if question.ask_authorizer(&request, &asked.alone).unwrap_or_else(|| !self.permit(*index)) {
                 holding.push(*index);
             }
         }

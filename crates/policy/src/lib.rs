@@ -12,6 +12,8 @@ mod engine;
 mod explain;
 mod facts;
 mod fault;
+#[cfg(test)]
+mod oracle;
 mod polarity;
 mod question;
 mod role;
@@ -21,6 +23,7 @@ pub mod shipped;
 mod slices;
 mod spec;
 mod trial;
+mod validate;
 mod weigh;
 
 pub use decision::{Authority, Decision, Defer, Deny, DenyReason, Obligations, Outcome, StepUp};

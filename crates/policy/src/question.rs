@@ -11,8 +11,8 @@ use crate::{
     spec::{APPROVAL_COUNTS, AUTONOMIES, EVIDENCE, NAMESPACE, ORIGINS, PROVIDER},
 };
 use cedar_policy::{
-    Authorizer, Context, Decision, Entities, Entity, EntityId, EntityTypeName, EntityUid, PolicySet,
-    Request as CedarRequest, RestrictedExpression,
+    Authorizer, Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, EvalResult, Expression, PolicySet,
+    Request as CedarRequest, RestrictedExpression, eval_expression,
 };
 use ids::PrincipalKind;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -80,14 +80,6 @@ pub(crate) struct Question<'a> {
     resource: EntityUid,
     entities: Entities,
     facts: &'a ContextFacts,
-    authorizer: Authorizer,
-}
-
-/// What one set of policies said.
-#[derive(Debug, Default)]
-pub(crate) struct Said {
-    pub(crate) holding: Vec<usize>,
-    pub(crate) failed: Vec<usize>,
 }
 
 impl<'a> Question<'a> {
@@ -107,15 +99,7 @@ impl<'a> Question<'a> {
         let kind = kind.ok_or_else(|| Wrong(format!("`{}` is no type of target", request.resource.kind)))?;
         let resource = EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(&request.resource.id));
         let entities = entities(names, &principal, &resource, action, request)?;
-        Ok(Self {
-            principal,
-            base: base(facts)?,
-            action: action.uid(),
-            resource,
-            entities,
-            facts,
-            authorizer: Authorizer::new(),
-        })
+        Ok(Self { principal, base: base(facts)?, action: action.uid(), resource, entities, facts })
     }
 
     /// The entities above the principal, itself among them.
@@ -132,15 +116,19 @@ impl<'a> Question<'a> {
             .map_err(wrong)
     }
 
-    /// Which policies of a set hold. In a set of permits and forbids, only the forbids where one holds.
-    pub(crate) fn ask(&self, request: &CedarRequest, set: &PolicySet) -> (Decision, Said) {
-        let response = self.authorizer.is_authorized(request, set, &self.entities);
-        let number = |id: &cedar_policy::PolicyId| AsRef::<str>::as_ref(id).parse().ok();
-        let holding = response.diagnostics().reason().filter_map(number).collect();
-        let failed = response.diagnostics().errors().filter_map(|error| match error {
-            cedar_policy::AuthorizationError::PolicyEvaluationError(error) => number(error.policy_id()),
-        });
-        (response.decision(), Said { holding, failed: failed.collect() })
+    /// Whether an expression holds; none where it cannot be evaluated.
+    pub(crate) fn ask(&self, request: &CedarRequest, expression: &Expression) -> Option<bool> {
+        match eval_expression(request, &self.entities, expression) {
+            Ok(EvalResult::Bool(holds)) => Some(holds),
+            _ => None,
+        }
+    }
+
+    /// Whether the only policy of a set holds, by Cedar's authorizer; none where it cannot be evaluated.
+    pub(crate) fn ask_authorizer(&self, request: &CedarRequest, alone: &PolicySet) -> Option<bool> {
+        let response = Authorizer::new().is_authorized(request, alone, &self.entities);
+        let failed = response.diagnostics().errors().next().is_some();
+        (!failed).then(|| response.diagnostics().reason().next().is_some())
     }
 
     #[cfg(test)]

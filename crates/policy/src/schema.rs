@@ -18,7 +18,9 @@ pub enum SpecError {
     #[error("operation `{0}` is declared twice")]
     Duplicate(String),
     /// Not a name of a type.
-    #[error("`{1}`, the target's type of operation `{0}`, is not a name or is Cedar's own; write letters and digits, upper case first")]
+    #[error(
+        "`{1}`, the target's type of operation `{0}`, is not a name or is Cedar's own; write letters and digits, upper case first"
+    )]
     ResourceType(String, String),
 }
 
@@ -80,12 +82,35 @@ pub(crate) fn check_specs(specs: &[ActionSpec<'_>]) -> Result<(), SpecError> {
 /// [`SpecError`] where an id or type is not a name, or comes twice.
 pub fn schema_text(specs: &[ActionSpec<'_>]) -> Result<String, SpecError> {
     check_specs(specs)?;
+    let mut sorted: Vec<_> = specs.iter().collect();
+    sorted.sort_by_key(|spec| spec.id);
+    let families = used_families(specs).into_iter().chain(FAMILIES).collect();
+    let outline = Outline { specs: sorted, families, principals: PRINCIPAL_KINDS.to_vec() };
+    Ok(render(specs, &outline))
+}
+
+/// The families that have operations.
+pub(crate) fn used_families<'a>(specs: &[ActionSpec<'a>]) -> BTreeSet<&'a str> {
+    specs.iter().filter_map(|spec| family(spec.id)).collect()
+}
+
+/// What of the registry a schema shows: the whole, or what one policy can tell apart.
+#[derive(Debug)]
+pub(crate) struct Outline<'a> {
+    /// In the order of their ids.
+    pub(crate) specs: Vec<&'a ActionSpec<'a>>,
+    pub(crate) families: BTreeSet<&'a str>,
+    pub(crate) principals: Vec<PrincipalKind>,
+}
+
+/// The schema of an outline; the entity types are always all of them.
+pub(crate) fn render(specs: &[ActionSpec<'_>], outline: &Outline<'_>) -> String {
     let mut out = format!("namespace {NAMESPACE} {{\n");
     types(&mut out);
     entities(&mut out, specs);
-    actions(&mut out, specs);
+    actions(&mut out, &used_families(specs), outline);
     out.push_str("}\n");
-    Ok(out)
+    out
 }
 
 const FACTS: &str =
@@ -126,23 +151,20 @@ fn entities(out: &mut String, specs: &[ActionSpec<'_>]) {
     out.push('\n');
 }
 
-fn actions(out: &mut String, specs: &[ActionSpec<'_>]) {
-    let principals = PRINCIPAL_KINDS.map(principal_type).join(", ");
+fn actions(out: &mut String, used: &BTreeSet<&str>, outline: &Outline<'_>) {
+    let principals = outline.principals.iter().map(|kind| principal_type(*kind)).collect::<Vec<_>>().join(", ");
     let applies = |resources: &str| {
         format!("appliesTo {{ principal: [{principals}], resource: [{resources}], context: CallContext }}")
     };
     for effect in Effect::ALL {
         let _ = writeln!(out, "  action \"{}\";", effect.as_str());
     }
-    let used: BTreeSet<&str> = specs.iter().filter_map(|spec| family(spec.id)).collect();
-    for name in used.iter().copied().chain(FAMILIES).collect::<BTreeSet<_>>() {
+    for name in &outline.families {
         // A family without operations applies to itself, so that policies which name it are type-checked already.
         let own = if used.contains(name) { String::new() } else { format!(" {}", applies("Tenant")) };
         let _ = writeln!(out, "  action \"{name}.*\"{own};");
     }
-    let mut sorted: Vec<_> = specs.iter().collect();
-    sorted.sort_by_key(|spec| spec.id);
-    for spec in sorted {
+    for spec in &outline.specs {
         let group = family(spec.id).unwrap_or_default();
         let resources = target_types(spec).join(", ");
         let _ = writeln!(

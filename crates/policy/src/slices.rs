@@ -1,30 +1,54 @@
 //! Which policies can matter for a call: an index over the policies' scopes, built once.
 //!
 //! A policy is left out only where its scope cannot match: by action (known exactly from the registry), by the
-//! document's tenant, and by principal (its type, or an entity that is not above it). What is left in is still
-//! decided by Cedar, scope and all. A property test compares with the whole set.
+//! document's tenant, and by principal (its type, or an entity that is not above it). What is left in is decided
+//! by Cedar's evaluator. A property test compares with Cedar's authorizer over the whole set.
 
 use crate::{
     document::Clause,
     spec::{ActionSpec, family},
 };
-use cedar_policy::{ActionConstraint, EntityTypeName, EntityUid, PolicyId, PolicySet, PrincipalConstraint};
+use cedar_policy::{
+    ActionConstraint, EntityTypeName, EntityUid, Expression, Policy, PolicyId, PolicySet, PrincipalConstraint,
+    ResourceConstraint,
+};
+use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
-/// Policies with the same key, in the three sets that are asked apart.
+/// Some policies of one effect.
+#[derive(Debug, Default)]
+pub(crate) struct Bundle {
+    /// Their indices.
+    pub(crate) clauses: Vec<usize>,
+    /// Holds where one of `clauses` holds: one question in place of many. None where that saves nothing.
+    pub(crate) any: Option<Arc<Expression>>,
+}
+
+/// Policies with the same key, by what they are asked for.
 #[derive(Debug, Default)]
 pub(crate) struct Group {
-    /// Neither approvals nor evidence changes what these say.
-    pub(crate) fixed: PolicySet,
-    /// Permits that approvals or evidence may bring about.
-    pub(crate) swing_permits: PolicySet,
+    /// Forbids that neither approvals nor evidence lift.
+    pub(crate) fixed_forbids: Bundle,
+    /// Permits that need neither.
+    pub(crate) fixed_permits: Bundle,
     /// Forbids that approvals or evidence may lift.
-    pub(crate) swing_forbids: PolicySet,
-    /// Indices of all of them.
-    pub(crate) clauses: Vec<usize>,
+    pub(crate) swing_forbids: Bundle,
+    /// Permits that approvals or evidence may bring about.
+    pub(crate) swing_permits: Bundle,
+}
+
+impl Group {
+    fn bundles(&self) -> [&Bundle; 4] {
+        [&self.fixed_forbids, &self.fixed_permits, &self.swing_forbids, &self.swing_permits]
+    }
+
+    /// Indices of all its policies.
+    pub(crate) fn clauses(&self) -> impl Iterator<Item = usize> {
+        self.bundles().into_iter().flat_map(|bundle| bundle.clauses.iter().copied())
+    }
 }
 
 /// The groups for the operations that the same policies name.
@@ -46,8 +70,89 @@ impl Plan {
         if !self.by_entity.is_empty() {
             groups.extend(above.iter().filter_map(|uid| self.by_entity.get(*uid)));
         }
-        groups.retain(|group| !group.clauses.is_empty());
         groups
+    }
+}
+
+/// One policy, ready to be asked.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// What Cedar evaluates for a call that the index leads to this policy: its conditions, and its scope too
+    /// where the index does not settle that.
+    pub(crate) expression: Expression,
+    /// The policy in a set of its own, for Cedar's authorizer.
+    pub(crate) alone: PolicySet,
+    /// The conditions in Cedar's JSON form; none where the scope has to be looked at.
+    body: Option<Value>,
+}
+
+/// Make policies ready. Without the places of their parts in the text, which Cedar would copy along at each step.
+pub(crate) fn asked(clauses: &[Clause]) -> Result<Vec<Asked>, String> {
+    let one = |(index, clause): (usize, &Clause)| {
+        let json = clause.policy.to_json().map_err(|error| error.to_string())?;
+        let body = settled(&clause.policy).then(|| body(&json));
+        let policy = policy(index, json)?;
+        let expression = match &body {
+            Some(body) => expression(body)?,
+            None => Expression::from(policy.as_ref().condition()),
+        };
+        let mut alone = PolicySet::new();
+        alone.add(policy).map_err(|error| error.to_string())?;
+        Ok(Asked { expression, alone, body })
+    };
+    clauses.iter().enumerate().map(one).collect()
+}
+
+fn policy(index: usize, json: Value) -> Result<Policy, String> {
+    Policy::from_json(Some(PolicyId::new(index.to_string())), json).map_err(|error| error.to_string())
+}
+
+/// Whether the index leads only calls to this policy that its scope matches.
+fn settled(policy: &Policy) -> bool {
+    let principal = match policy.principal_constraint() {
+        PrincipalConstraint::Any | PrincipalConstraint::Is(_) | PrincipalConstraint::In(_) => true,
+        PrincipalConstraint::Eq(_) | PrincipalConstraint::IsIn(..) => false,
+    };
+    principal && policy.resource_constraint() == ResourceConstraint::Any
+}
+
+/// All conditions of a policy as one.
+fn body(policy: &Value) -> Value {
+    let conditions = policy.get("conditions").and_then(Value::as_array).into_iter().flatten();
+    let one = |condition: &Value| {
+        let body = condition.get("body").cloned().unwrap_or(Value::Null);
+        if condition.get("kind").and_then(Value::as_str) == Some("when") {
+            body
+        } else {
+            json!({ "!": { "arg": body } })
+        }
+    };
+    conditions
+        .map(one)
+        .reduce(|left, right| json!({ "&&": { "left": left, "right": right } }))
+        .unwrap_or_else(|| json!({ "Value": true }))
+}
+
+/// An expression in Cedar's JSON form, by way of a policy that has it as its only condition.
+fn expression(body: &Value) -> Result<Expression, String> {
+    let all = json!({ "op": "All" });
+    let conditions = json!([{ "kind": "when", "body": body }]);
+    let json =
+        json!({ "effect": "permit", "principal": all, "action": all, "resource": all, "conditions": conditions });
+    let policy = policy(0, json)?;
+    let condition = policy.as_ref().non_scope_constraints().cloned();
+    Ok(Expression::from(condition.ok_or("a policy without its condition")?))
+}
+
+/// A tree of `||`, flat, so that many policies do not nest deeply.
+fn either(bodies: &[&Value]) -> Value {
+    match bodies {
+        [] => json!({ "Value": false }),
+        [one] => (*one).clone(),
+        many => {
+            let (left, right) = many.split_at(many.len() / 2);
+            json!({ "||": { "left": either(left), "right": either(right) } })
+        }
     }
 }
 
@@ -66,62 +171,85 @@ pub(crate) fn names_action(constraint: &ActionConstraint, spec: &ActionSpec<'_>)
     }
 }
 
-/// The plans of all operations for the clauses of these indices.
-pub(crate) fn plans(specs: &[ActionSpec<'_>], clauses: &[Clause], chosen: &[usize]) -> Result<Plans, String> {
-    let mut shared: BTreeMap<Vec<usize>, Arc<Plan>> = BTreeMap::new();
-    let mut plans = Plans::new();
-    let chosen: Vec<_> = chosen
-        .iter()
-        .filter_map(|index| clauses.get(*index).map(|clause| (*index, clause, clause.policy.action_constraint())))
-        .collect();
-    for spec in specs {
-        let matching = chosen.iter().filter(|(_, _, constraint)| names_action(constraint, spec));
-        let matching: Vec<(usize, &Clause)> = matching.map(|(index, clause, _)| (*index, *clause)).collect();
-        if matching.is_empty() {
-            continue;
+/// Builds plans; what several plans have in common is built once.
+pub(crate) struct Planner<'a> {
+    clauses: &'a [Clause],
+    asked: &'a [Asked],
+    bundles: BTreeMap<Vec<usize>, Option<Arc<Expression>>>,
+}
+
+impl<'a> Planner<'a> {
+    pub(crate) fn new(clauses: &'a [Clause], asked: &'a [Asked]) -> Self {
+        Self { clauses, asked, bundles: BTreeMap::new() }
+    }
+
+    /// The plans of all operations for the clauses of these indices.
+    pub(crate) fn plans(&mut self, specs: &[ActionSpec<'_>], chosen: &[usize]) -> Result<Plans, String> {
+        let mut shared: BTreeMap<Vec<usize>, Arc<Plan>> = BTreeMap::new();
+        let mut plans = Plans::new();
+        let clause = |index: &usize| self.clauses.get(*index).map(|clause| (*index, clause.policy.action_constraint()));
+        let chosen: Vec<_> = chosen.iter().filter_map(clause).collect();
+        for spec in specs {
+            let matching = chosen.iter().filter(|(_, constraint)| names_action(constraint, spec));
+            let matching: Vec<usize> = matching.map(|(index, _)| *index).collect();
+            if matching.is_empty() {
+                continue;
+            }
+            // Most operations share their policies with many others: one plan for all of these.
+            let plan = match shared.get(&matching) {
+                Some(plan) => Arc::clone(plan),
+                None => {
+                    let plan = Arc::new(self.plan(&matching)?);
+                    shared.insert(matching, Arc::clone(&plan));
+                    plan
+                }
+            };
+            plans.insert(spec.id.to_owned(), plan);
         }
-        // Most operations share their policies with many others: one plan for all of these.
-        let key = matching.iter().map(|(index, _)| *index).collect();
-        let plan = match shared.get(&key) {
-            Some(plan) => Arc::clone(plan),
-            None => {
-                let plan = Arc::new(plan(&matching)?);
-                shared.insert(key, Arc::clone(&plan));
-                plan
-            }
-        };
-        plans.insert(spec.id.to_owned(), plan);
+        Ok(plans)
     }
-    Ok(plans)
-}
 
-fn plan(matching: &[(usize, &Clause)]) -> Result<Plan, String> {
-    let mut plan = Plan::default();
-    for (index, clause) in matching {
-        let group = match clause.policy.principal_constraint() {
-            PrincipalConstraint::Any => &mut plan.any,
-            PrincipalConstraint::Is(kind) => plan.by_type.entry(kind).or_default(),
-            PrincipalConstraint::Eq(uid) | PrincipalConstraint::In(uid) | PrincipalConstraint::IsIn(_, uid) => {
-                plan.by_entity.entry(uid).or_default()
+    fn plan(&mut self, matching: &[usize]) -> Result<Plan, String> {
+        let mut plan = Plan::default();
+        for (index, clause) in matching.iter().filter_map(|index| Some((*index, self.clauses.get(*index)?))) {
+            let group = match clause.policy.principal_constraint() {
+                PrincipalConstraint::Any => &mut plan.any,
+                PrincipalConstraint::Is(kind) => plan.by_type.entry(kind).or_default(),
+                PrincipalConstraint::Eq(uid) | PrincipalConstraint::In(uid) | PrincipalConstraint::IsIn(_, uid) => {
+                    plan.by_entity.entry(uid).or_default()
+                }
+            };
+            let bundle = match (clause.swings(), clause.permit) {
+                (false, false) => &mut group.fixed_forbids,
+                (false, true) => &mut group.fixed_permits,
+                (true, false) => &mut group.swing_forbids,
+                (true, true) => &mut group.swing_permits,
+            };
+            bundle.clauses.push(index);
+        }
+        for group in std::iter::once(&mut plan.any).chain(plan.by_type.values_mut()).chain(plan.by_entity.values_mut())
+        {
+            for bundle in [&mut group.fixed_forbids, &mut group.swing_forbids, &mut group.swing_permits] {
+                bundle.any = self.any(&bundle.clauses)?;
             }
-        };
-        let set = match (clause.swings(), clause.permit) {
-            (false, _) => &mut group.fixed,
-            (true, true) => &mut group.swing_permits,
-            (true, false) => &mut group.swing_forbids,
-        };
-        set.add(clause.policy.new_id(PolicyId::new(index.to_string()))).map_err(|error| error.to_string())?;
-        group.clauses.push(*index);
+        }
+        Ok(plan)
     }
-    Ok(plan)
-}
 
-/// Each policy in a set of its own, to be asked alone.
-pub(crate) fn alone(clauses: &[Clause]) -> Result<Vec<PolicySet>, String> {
-    let single = |(index, clause): (usize, &Clause)| {
-        let mut set = PolicySet::new();
-        set.add(clause.policy.new_id(PolicyId::new(index.to_string()))).map_err(|error| error.to_string())?;
-        Ok(set)
-    };
-    clauses.iter().enumerate().map(single).collect()
+    fn any(&mut self, clauses: &[usize]) -> Result<Option<Arc<Expression>>, String> {
+        if clauses.len() < 2 {
+            return Ok(None);
+        }
+        if let Some(known) = self.bundles.get(clauses) {
+            return Ok(known.clone());
+        }
+        let bodies = clauses.iter().map(|index| self.asked.get(*index).and_then(|asked| asked.body.as_ref()));
+        // One whose scope is not settled keeps the whole bundle from being asked at once.
+        let any = match bodies.collect::<Option<Vec<_>>>() {
+            Some(bodies) => Some(Arc::new(expression(&either(&bodies))?)),
+            None => None,
+        };
+        self.bundles.insert(clauses.to_vec(), any.clone());
+        Ok(any)
+    }
 }

@@ -1,17 +1,17 @@
 //! The policies of one call on a scale: which hold now, and which would hold with other approvals and evidence.
 //!
-//! Cedar is asked once per group of policies, once more with all approvals and evidence where the call does not
-//! pass as it is, and after that only for a policy whose atoms are answered in a way not seen before. Sound
-//! because `polarity` admits only monotone policies: one that says the same at both ends says it in between.
+//! Cedar is asked for what holds now, once more with all approvals and evidence where the call does not pass as
+//! it is, and after that only for a policy whose atoms are answered in a way not seen before. Sound because
+//! `polarity` admits only monotone policies: one that says the same at both ends says it in between.
 
 use crate::{
     engine::Engine,
     facts::Request,
     polarity::Point,
-    question::{Question, Said, Wrong},
-    slices::Group,
+    question::{Question, Wrong},
+    slices::{Bundle, Group},
 };
-use cedar_policy::{Decision, PolicySet, Request as CedarRequest};
+use cedar_policy::Request as CedarRequest;
 
 /// A policy that approvals or evidence may change.
 #[derive(Debug)]
@@ -56,51 +56,46 @@ impl<'a> Scale<'a> {
             requests: Vec::new(),
         };
         let now = question.at(&question.base)?;
-        scale.ask_fixed(&now);
+        for group in scale.groups.clone() {
+            let holding = scale.holding(&now, &group.fixed_forbids);
+            scale.fixed_forbids.extend(holding);
+        }
         if scale.fixed_forbids.is_empty() {
+            for group in scale.groups.clone() {
+                let holding = scale.holding(&now, &group.fixed_permits);
+                scale.fixed_permits.extend(holding);
+            }
             scale.ask_swings(&now);
         }
         Ok(scale)
     }
 
-    fn ask_fixed(&mut self, now: &CedarRequest) {
-        for group in &self.groups {
-            if group.fixed.is_empty() {
-                continue;
-            }
-            let (decision, said) = self.question.ask(now, &group.fixed);
-            let list = if decision == Decision::Allow { &mut self.fixed_permits } else { &mut self.fixed_forbids };
-            list.extend(said.holding);
-            // A forbid that cannot be evaluated forbids; a permit that cannot be evaluated permits nothing.
-            let forbid = |index: &&usize| self.engine.clauses.get(**index).is_some_and(|clause| !clause.permit);
-            self.fixed_forbids.extend(said.failed.iter().filter(forbid));
-            self.failed.extend(said.failed);
-        }
-    }
-
-    /// What one set of permits or of forbids says: the indices that hold, failed forbids among them.
-    fn holding(&mut self, request: &CedarRequest, set: &PolicySet, permit: bool) -> Vec<usize> {
-        if set.is_empty() {
+    /// Which of some policies hold; a forbid that cannot be evaluated holds, such a permit does not.
+    fn holding(&mut self, request: &CedarRequest, bundle: &Bundle) -> Vec<usize> {
+        if let Some(any) = &bundle.any
+            && self.question.ask(request, any) == Some(false)
+        {
             return Vec::new();
         }
-        let (_, Said { mut holding, failed }) = self.question.ask(request, set);
-        if !permit {
-            holding.extend(&failed);
-        }
-        self.failed.extend(failed);
-        holding
+        bundle.clauses.iter().copied().filter(|clause| self.holds_at(request, *clause)).collect()
+    }
+
+    fn holds_at(&mut self, request: &CedarRequest, clause: usize) -> bool {
+        let said = self.engine.asked.get(clause).and_then(|asked| self.question.ask(request, &asked.expression));
+        said.unwrap_or_else(|| {
+            self.failed.push(clause);
+            self.engine.clauses.get(clause).is_none_or(|clause| !clause.permit)
+        })
     }
 
     fn ask_swings(&mut self, now: &CedarRequest) {
         for group in self.groups.clone() {
-            for (permit, set) in [(false, &group.swing_forbids), (true, &group.swing_permits)] {
-                let holding = self.holding(now, set, permit);
-                for clause in group.clauses.iter().copied() {
-                    let known = self.engine.clauses.get(clause);
-                    if known.is_some_and(|known| known.swings() && known.permit == permit) {
-                        let now = holding.contains(&clause);
-                        self.swings.push(Swing { clause, permit, now, top: None, seen: Vec::new() });
-                    }
+            for (permit, bundle) in [(false, &group.swing_forbids), (true, &group.swing_permits)] {
+                let mut holding = self.holding(now, bundle).into_iter().peekable();
+                for clause in bundle.clauses.iter().copied() {
+                    // Both lists are in the order of the clauses.
+                    let now = holding.next_if_eq(&clause).is_some();
+                    self.swings.push(Swing { clause, permit, now, top: None, seen: Vec::new() });
                 }
             }
         }
@@ -114,11 +109,13 @@ impl<'a> Scale<'a> {
         let top = self.question.at(&Point::TOP)?;
         let mut holding = Vec::new();
         for group in self.groups.clone() {
-            holding.extend(self.holding(&top, &group.swing_forbids, false));
-            holding.extend(self.holding(&top, &group.swing_permits, true));
+            holding.extend(self.holding(&top, &group.swing_forbids));
+            holding.extend(self.holding(&top, &group.swing_permits));
         }
+        // The swings were made in the same order.
+        let mut holding = holding.into_iter().peekable();
         for swing in &mut self.swings {
-            swing.top = Some(holding.contains(&swing.clause));
+            swing.top = Some(holding.next_if_eq(&swing.clause).is_some());
         }
         Ok(())
     }
@@ -187,27 +184,23 @@ impl<'a> Scale<'a> {
         if let Some((_, held)) = swing.seen.iter().find(|(seen, _)| *seen == answers) {
             return Ok(*held);
         }
-        let (clause, permit) = (swing.clause, swing.permit);
-        let held = self.ask_alone(clause, permit, point)?;
+        let clause = swing.clause;
+        let request = self.request(point)?;
+        let held = self.holds_at(&request, clause);
         if let Some(swing) = self.swings.get_mut(index) {
             swing.seen.push((answers, held));
         }
         Ok(held)
     }
 
-    fn ask_alone(&mut self, clause: usize, permit: bool, point: &Point) -> Result<bool, Wrong> {
-        let engine = self.engine;
-        let Some(set) = engine.alone.get(clause) else { return Ok(!permit) };
-        let made = self.requests.iter().position(|(made, _)| made == point);
-        let request = match made.and_then(|index| self.requests.get(index)) {
-            Some((_, request)) => request.clone(),
-            None => {
-                let request = self.question.at(point)?;
-                self.requests.push((*point, request.clone()));
-                request
-            }
-        };
-        Ok(!self.holding(&request, set, permit).is_empty())
+    /// Cedar's request at a point between the ends.
+    fn request(&mut self, point: &Point) -> Result<CedarRequest, Wrong> {
+        if let Some((_, request)) = self.requests.iter().find(|(made, _)| made == point) {
+            return Ok(request.clone());
+        }
+        let request = self.question.at(point)?;
+        self.requests.push((*point, request.clone()));
+        Ok(request)
     }
 
     /// The forbids that hold as things are.
@@ -229,7 +222,7 @@ impl<'a> Scale<'a> {
 
     /// All policies whose scope may match.
     pub(crate) fn candidates(&self) -> Vec<usize> {
-        self.groups.iter().flat_map(|group| group.clauses.iter().copied()).collect()
+        self.groups.iter().flat_map(|group| group.clauses()).collect()
     }
 
     /// Policies that could not be evaluated.
