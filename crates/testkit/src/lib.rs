@@ -1,3 +1,14 @@
 //! What tests share and nothing ships.
 
+pub mod cast;
+pub mod clock;
 pub mod conformance;
+pub mod dump;
+pub mod http;
+pub mod platform;
+
+pub use cast::{Cast, Place};
+pub use clock::HandClock;
+pub use dump::Dump;
+pub use http::{Answer, Request};
+pub use platform::{Platform, settings};

@@ -1,0 +1,285 @@
+//! Who and what the tests of the gate need: two tenants, somebody for each shipped role, and in each place one object of
+//! every kind. Everything is made by calls over HTTP, as an administrator would.
+#![expect(clippy::expect_used, clippy::panic, reason = "a test whose people cannot be made has failed")]
+
+use crate::platform::Platform;
+use api::Spec;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Everybody's password.
+pub const PASSWORD: &str = "correct horse battery";
+
+/// Where something is, seen from the principals of the own tenant.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Place {
+    /// The tenant of the cast.
+    Own,
+    /// Another tenant.
+    Other,
+    /// The provider.
+    Provider,
+}
+
+impl Place {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Own, Self::Other, Self::Provider];
+
+    /// The word in golden files.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Own => "own",
+            Self::Other => "other",
+            Self::Provider => "provider",
+        }
+    }
+}
+
+/// One principal with a credential.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// The column in golden files: the role, or what sets the member apart.
+    pub name: String,
+    /// The principal.
+    pub principal: String,
+    /// A credential.
+    pub token: String,
+    /// Whether it belongs to the provider.
+    pub provider: bool,
+}
+
+/// Ids of one object of each kind in one place, by the name of the field that takes them.
+pub type Things = BTreeMap<&'static str, String>;
+
+/// Everybody and everything.
+pub struct Cast {
+    /// The own tenant.
+    pub own: String,
+    /// The other tenant.
+    pub other: String,
+    /// A provider admin, a person; not the one who set the installation up.
+    pub chief: Member,
+    /// Somebody for each shipped role, and more; in the order of the golden file's columns.
+    pub members: Vec<Member>,
+    /// One object of each kind, by place.
+    pub things: BTreeMap<Place, Things>,
+    serial: AtomicU64,
+}
+
+fn id(value: &Value) -> String {
+    value["id"].as_str().unwrap_or_else(|| panic!("no id in {value}")).to_owned()
+}
+
+/// An object with the tenant in it, where there is one.
+fn at(tenant: Option<&str>, mut fields: Value) -> Value {
+    if let (Some(tenant), Some(fields)) = (tenant, fields.as_object_mut()) {
+        fields.insert("tenant".to_owned(), tenant.into());
+    }
+    fields
+}
+
+/// Sign in; the session's token.
+pub async fn login(platform: &Platform, email: &str) -> String {
+    let session =
+        platform.send(crate::Request::of(platform.spec("me.login"), &json!({ "email": email, "password": PASSWORD })));
+    let session = session.await;
+    assert_eq!(session.status, 200, "{}", session.body);
+    session.body["secret"].as_str().expect("a session's secret").to_owned()
+}
+
+/// A person with these roles, signed in.
+pub async fn person(platform: &Platform, admin: &str, name: &str, tenant: Option<&str>, roles: &[&str]) -> Member {
+    let email = format!("{name}@example.com");
+    let made = json!({ "email": email, "display_name": name, "password": PASSWORD });
+    let user = id(&platform.done(admin, "user.create", &at(tenant, made)).await);
+    if !roles.is_empty() {
+        platform.done(admin, "user.set_roles", &at(tenant, json!({ "user": user, "roles": roles }))).await;
+    }
+    let token = login(platform, &email).await;
+    Member { name: name.to_owned(), principal: user, token, provider: tenant.is_none() }
+}
+
+/// A service key with these roles.
+pub async fn program(platform: &Platform, admin: &str, name: &str, tenant: Option<&str>, roles: &[&str]) -> Member {
+    let made = platform.done(admin, "service_key.create", &at(tenant, json!({ "name": name }))).await;
+    let principal = id(&made["key"]);
+    for role in roles {
+        platform.done(admin, "role.assign", &at(tenant, json!({ "principal": principal, "role": role }))).await;
+    }
+    let token = made["credential"]["secret"].as_str().expect("a key's secret").to_owned();
+    Member { name: name.to_owned(), principal, token, provider: tenant.is_none() }
+}
+
+/// An active agent of a tenant with these roles, and a run's credential in that tenant.
+pub async fn agent(platform: &Platform, issuer: &Member, name: &str, tenant: &str, roles: &[&str]) -> Member {
+    let token = &issuer.token;
+    let made =
+        json!({ "name": name.replace('_', "-"), "purpose": "tests", "owner": issuer.principal, "tenant": tenant });
+    let agent = id(&platform.done(token, "agent.register", &made).await);
+    platform.done(token, "agent.activate", &json!({ "agent": agent })).await;
+    for role in roles {
+        let given = json!({ "principal": agent, "role": role, "tenant": tenant });
+        platform.done(token, "role.assign", &given).await;
+    }
+    let token = run(platform, issuer, &agent, tenant).await;
+    Member { name: name.to_owned(), principal: agent, token, provider: false }
+}
+
+/// A fresh run credential of an agent.
+pub async fn run(platform: &Platform, issuer: &Member, agent: &str, tenant: &str) -> String {
+    let asked = json!({ "agent": agent, "tenant": tenant, "ttl_secs": 3600 });
+    let issued = platform.done(&issuer.token, "agent.issue_run_credential", &asked).await;
+    issued["credential"]["secret"].as_str().expect("a run's secret").to_owned()
+}
+
+impl Cast {
+    /// Make everybody and everything.
+    pub async fn of(platform: &Platform) -> Self {
+        let first = &platform.bootstrap;
+        let chief = person(platform, first, "chief", None, &["provider_admin"]).await;
+        let tenant = async |name: &str| {
+            let made = json!({ "name": name, "tags": ["env=prod"] });
+            id(&platform.done(&chief.token, "tenant.create", &made).await)
+        };
+        let (own, other) = (tenant("own").await, tenant("other").await);
+        let mut members = vec![person(platform, &chief.token, "no_role", Some(&own), &[]).await];
+        for role in ["viewer", "analyst", "responder", "detection_engineer", "auditor", "tenant_admin"] {
+            members.push(person(platform, &chief.token, role, Some(&own), &[role]).await);
+        }
+        members.push(person(platform, &chief.token, "provider_admin", None, &["provider_admin"]).await);
+        members.push(program(platform, &chief.token, "key-tenant-admin", Some(&own), &["tenant_admin"]).await);
+        members.push(program(platform, &chief.token, "key-provider-admin", None, &["provider_admin"]).await);
+        let admin = members.iter().find(|one| one.name == "tenant_admin").cloned().expect("a tenant admin");
+        for role in ["investigator", "detection_author", "responder_with_approval"] {
+            members.push(agent(platform, &admin, role, &own, &[role]).await);
+        }
+        let mut cast = Self { own, other, chief, members, things: BTreeMap::new(), serial: AtomicU64::new(1) };
+        for place in Place::ALL {
+            let things = cast.make_things(platform, place).await;
+            cast.things.insert(place, things);
+        }
+        cast
+    }
+
+    /// The member of this name.
+    #[must_use]
+    pub fn member(&self, name: &str) -> &Member {
+        self.members.iter().find(|one| one.name == name).unwrap_or_else(|| panic!("nobody is called `{name}`"))
+    }
+
+    /// The tenant of a place.
+    #[must_use]
+    pub fn tenant(&self, place: Place) -> Option<&str> {
+        match place {
+            Place::Own => Some(&self.own),
+            Place::Other => Some(&self.other),
+            Place::Provider => None,
+        }
+    }
+
+    /// A name that nothing has yet.
+    pub fn fresh(&self, stem: &str) -> String {
+        format!("{stem}-{}", self.serial.fetch_add(1, Ordering::Relaxed))
+    }
+
+    async fn make_things(&self, platform: &Platform, place: Place) -> Things {
+        let (tenant, chief) = (self.tenant(place), &self.chief.token);
+        let name = |stem: &str| format!("{stem}-{}", place.as_str());
+        let mut things = Things::new();
+        things.extend(tenant.map(|tenant| ("tenant", tenant.to_owned())));
+        let user = person(platform, chief, &name("victim"), tenant, &[]).await;
+        let token = json!({ "user": user.principal, "name": "laptop" });
+        things.insert("token", id(&platform.done(&user.token, "user.create_token", &token).await));
+        let given = json!({ "principal": user.principal, "role": "viewer" });
+        things.insert("assignment", id(&platform.done(chief, "role.assign", &at(tenant, given)).await));
+        let made = json!({ "name": name("agent"), "purpose": "tests", "owner": user.principal });
+        let agent = id(&platform.done(chief, "agent.register", &at(tenant, made)).await);
+        let made = at(tenant, json!({ "name": name("key") }));
+        let key = platform.done(chief, "service_key.create", &made).await;
+        things.insert("service_key", id(&key["key"]));
+        let made = json!({ "name": name("reader"), "operations": ["tenant.get"] });
+        let role = platform.done(chief, "role.create", &at(tenant, made)).await;
+        things.insert("role", role["role"].as_str().expect("a role's id").to_owned());
+        things.insert("policy", self.policy(platform, place).await);
+        let admin = if tenant.is_some() { "tenant_admin" } else { "provider_admin" };
+        let robot = program(platform, chief, &name("robot"), tenant, &[admin]).await;
+        let engage = json!({ "target": { "stop": "agent", "agent": agent }, "reason": "a test" });
+        let mut asked = Vec::new();
+        for _ in 0..2 {
+            let engaged = id(&platform.done(chief, "kill_switch.engage", &engage).await);
+            let release = json!({ "kill_switch": engaged, "reason": "over" });
+            asked.push((platform.pending(&robot.token, "kill_switch.release", &release).await, engaged));
+        }
+        let [(waiting, switch), (approved, _)] = <[_; 2]>::try_from(asked).expect("two proposals");
+        platform.done(chief, "approval.approve", &json!({ "approval": approved })).await;
+        platform.settled(chief, &approved).await;
+        let jobs = platform.done(chief, "job.list", &at(tenant, json!({}))).await;
+        things.insert("job", id(&jobs["items"][0]));
+        let calls = platform.done(chief, "audit.list", &at(tenant, json!({ "limit": 5 }))).await;
+        things.insert("call", calls["items"][1]["call"].as_str().expect("a call").to_owned());
+        things.extend([("approval", waiting), ("kill_switch", switch), ("user", user.principal), ("agent", agent)]);
+        things
+    }
+
+    /// A policy document; they belong to the provider, whatever the place.
+    async fn policy(&self, platform: &Platform, place: Place) -> String {
+        let name = format!("policy-{}", place.as_str());
+        let text =
+            format!("@id(\"{name}\")\nforbid(principal is Posse::Agent, action, resource) when {{ context.tainted }};");
+        id(&platform.done(&self.chief.token, "policy.create", &json!({ "name": name, "text": text })).await)
+    }
+
+    /// The input of a call at a place: the operation's example with ids of that place; none where it has no such call.
+    #[must_use]
+    pub fn input(&self, spec: &Spec, place: Place) -> Option<Value> {
+        let things = self.things.get(&place)?;
+        let placed = spec.fields().any(|(name, _)| name == "tenant");
+        if place == Place::Provider && spec.requires("tenant") {
+            return None;
+        }
+        let mut input = self.input_with(spec, things);
+        match (place, placed) {
+            (Place::Provider, true) => drop(input.remove("tenant")),
+            (_, true) => drop(input.insert("tenant".to_owned(), things.get("tenant")?.as_str().into())),
+            _ => {}
+        }
+        Some(Value::Object(input))
+    }
+
+    /// The operation's example with these ids.
+    #[must_use]
+    pub fn input_with(&self, spec: &Spec, things: &Things) -> Map<String, Value> {
+        let mut input = spec.example.as_object().cloned().unwrap_or_default();
+        for (name, _) in spec.fields() {
+            let shipped = name == "role" && spec.meta.id == "role.assign";
+            let wanted = spec.requires(name) || input.contains_key(name);
+            if let Some(id) = things.get(name).filter(|_| wanted && !shipped) {
+                input.insert(name.to_owned(), id.as_str().into());
+            }
+        }
+        let thing = |name: &str| Value::from(things.get(name).cloned().unwrap_or_default());
+        let special = match spec.meta.id {
+            "agent.register" => json!({ "name": self.fresh("agent"), "owner": thing("user") }),
+            "approval.narrow" => json!({ "input": { "kill_switch": thing("kill_switch"), "reason": "over" } }),
+            "kill_switch.engage" => json!({ "target": { "stop": "agent", "agent": thing("agent") } }),
+            "me.login" => json!({ "email": "viewer@example.com", "password": PASSWORD }),
+            "operation.call" => json!({ "operation": "me.get", "input": {} }),
+            "policy.create" => {
+                let name = self.fresh("policy");
+                let text = format!("@id(\"{name}\")\nforbid(principal, action, resource) when {{ context.tainted }};");
+                json!({ "name": name, "text": text })
+            }
+            "policy.explain" => json!({ "operation": "me.get", "input": {} }),
+            "role.assign" => json!({ "principal": thing("user"), "role": "viewer" }),
+            "role.create" => json!({ "name": self.fresh("role") }),
+            "service_key.create" => json!({ "name": self.fresh("key") }),
+            "tenant.create" => json!({ "name": self.fresh("tenant") }),
+            "user.create" => json!({ "email": format!("{}@example.com", self.fresh("user")) }),
+            _ => json!({}),
+        };
+        input.extend(special.as_object().cloned().unwrap_or_default());
+        input
+    }
+}
