@@ -120,6 +120,26 @@ pub(crate) fn read_full(file: &dyn DiskFile, buffer: &mut [u8], offset: u64) -> 
     Ok(filled)
 }
 
+/// Write a file as a whole: after a crash at any moment it holds the old bytes or the new ones, and after this
+/// returns the new ones. Owned by its writer alone (mode 0600 on the real disk). For small files that are not a log.
+///
+/// # Errors
+/// Those of the system; the file then holds the old bytes or the new ones.
+pub fn write_whole(disk: &dyn Disk, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let fresh = format!("{name}.new");
+    match disk.remove(&fresh) {
+        // What a crash left behind goes first, with its mode.
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let file = disk.create(&fresh)?;
+    write_all(&*file, bytes, 0)?;
+    file.sync()?;
+    disk.rename(&fresh, name)?;
+    disk.sync_folder()
+}
+
 /// A folder of the real file system.
 #[derive(Debug)]
 pub struct Folder {

@@ -8,6 +8,7 @@
 //! - [`Writer`]: the blocking core below it, for whoever has a thread of its own.
 //! - [`Reader`]: replay and tail from a [`Position`]; damage is an item, not a silence.
 //! - [`Disk`]: every file operation goes through it; [`sim`] is one that forgets, tears and fails by a seed.
+//! - [`write_whole`]: one small file, old or new and never between.
 //!
 //! The format is described in `spec/journal/README.md` and pinned by a golden segment for each version.
 
@@ -27,7 +28,7 @@ mod window;
 mod writer;
 
 pub use cause::{AppendError, Cause, OpenError, ReadError};
-pub use disk::{Disk, DiskFile, Folder};
+pub use disk::{Disk, DiskFile, Folder, write_whole};
 pub use entry::{BatchId, Entry, Options, Position, Receipt};
 pub use header::VERSION;
 pub use journal::{Journal, Status, Tail};

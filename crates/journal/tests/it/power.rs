@@ -176,3 +176,20 @@ fn a_reserve_refuses_cleanly_and_recovers_when_space_returns() {
     writer.commit(&[entry(taken + 1)]).unwrap();
     assert_eq!(numbers(&read_all(&disk).0), (1..=taken + 1).collect::<Vec<_>>());
 }
+
+#[test]
+fn a_file_written_whole_is_old_or_new_and_new_once_told() {
+    for seed in 0..40 {
+        for number in 1..=8 {
+            let disk = SimDisk::new(seed);
+            disk.short_writes(true);
+            journal::write_whole(&disk, "key", &[b'a'; 700]).unwrap();
+            disk.fault_at(disk.operations() + number, if seed % 3 == 0 { Fault::Io } else { Fault::Crash });
+            let told = journal::write_whole(&disk, "key", &[b'b'; 900]).is_ok();
+            disk.power_cut();
+            let found = disk.content("key").unwrap();
+            assert!(found == [b'b'; 900] || (!told && found == [b'a'; 700]), "seed {seed}, fault at {number}");
+            journal::write_whole(&disk, "key", b"c").unwrap();
+        }
+    }
+}

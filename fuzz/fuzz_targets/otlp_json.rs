@@ -1,0 +1,8 @@
+//! OTLP logs in JSON.
+#![no_main]
+
+use pipeline::{Limits, otlp};
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    let _ = otlp::parse(bytes, otlp::Wire::Json, &Limits::default());
+});
