@@ -236,8 +236,7 @@ impl Correlator {
     fn answer_before(&mut self, time_us: i64, out: &mut Vec<Match>) {
         for place in 0..self.order.len() {
             let Some(index) = self.order.get(place).copied() else { continue };
-            loop {
-                let (Some(plan), Some(state)) = (self.plans.get(index), self.states.get_mut(index)) else { break };
+            while let (Some(plan), Some(state)) = (self.plans.get(index), self.states.get_mut(index)) {
                 if state.waiting.first().is_none_or(|(time, _, _)| *time >= time_us) {
                     break;
                 }

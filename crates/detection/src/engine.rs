@@ -57,6 +57,36 @@ struct Partition {
     always: Vec<u32>,
 }
 
+/// How a rule comes to be asked, beyond its log source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cost {
+    /// Only where a text of it was found in the event.
+    Found,
+    /// Where the event has its field.
+    FieldPresent,
+    /// Always.
+    EveryEvent,
+}
+
+impl Cost {
+    /// The cost of each rule.
+    #[must_use]
+    pub fn of(rules: &[Rule]) -> Vec<Self> {
+        let mut interner = Interner::default();
+        rules
+            .iter()
+            .map(|rule| {
+                let tree = interner.tree(&rule.expr);
+                let Some(witness) = witness::witness(&tree, &interner, &[]) else {
+                    return if tree.never() { Self::Found } else { Self::EveryEvent };
+                };
+                let present = |test: &u32| interner.findings.get(*test as usize) == Some(&Finding::Presence);
+                if witness.tests.iter().any(present) { Self::FieldPresent } else { Self::Found }
+            })
+            .collect()
+    }
+}
+
 /// The buffers of one thread.
 #[derive(Debug, Default)]
 pub struct Scratch {

@@ -7,6 +7,8 @@
 pub mod correlate;
 pub mod engine;
 pub mod fold;
+pub mod lint;
+pub mod offline;
 pub mod profile;
 pub mod reference;
 pub mod sigma;

@@ -200,9 +200,7 @@ impl Plan {
             Condition::And(items) => items.iter().all(|item| self.words_hold(item, seen)),
             Condition::Or(items) => items.iter().any(|item| self.words_hold(item, seen)),
             Condition::Not(inner) => !self.words_hold(inner, seen),
-            Condition::Name(name) => {
-                self.names.iter().zip(seen).any(|(names, seen)| *seen && names.contains(name))
-            }
+            Condition::Name(name) => self.names.iter().zip(seen).any(|(names, seen)| *seen && names.contains(name)),
             Condition::Of { .. } => false,
         }
     }

@@ -132,7 +132,7 @@ impl Values<'_> {
         self.held.clear();
         Values {
             // Collecting an emptied iterator of the same layout keeps the allocation.
-            held: self.held.into_iter().filter_map(|_| None).collect(),
+            held: self.held.into_iter().map_while(|_| None).collect(),
             arena: self.arena,
             slots: self.slots,
             seen: self.seen,

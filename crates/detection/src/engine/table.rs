@@ -68,9 +68,9 @@ impl Table {
 }
 
 #[inline]
-const fn slot(key: u32, shift: u32) -> usize {
-    // Fibonacci hashing: the upper bits of the product are well mixed.
-    (key.wrapping_mul(0x9E37_79B1) as u64 >> shift) as usize
+fn slot(key: u32, shift: u32) -> usize {
+    // Fibonacci hashing: the upper bits of the product are well mixed. A table of one place shifts all of them out.
+    key.wrapping_mul(0x9E37_79B1).checked_shr(shift).unwrap_or(0) as usize
 }
 
 /// A hash of bytes, good enough for tables that compare afterwards.
@@ -86,9 +86,8 @@ pub(super) fn hash(bytes: &[u8]) -> u32 {
         *to = *from;
     }
     state = (state.rotate_left(5) ^ u64::from_le_bytes(tail)).wrapping_mul(0x51_7C_C1_B7_27_22_0A_95);
-    #[expect(clippy::cast_possible_truncation, reason = "a hash keeps its upper, mixed half")]
-    let folded = (state >> 32) as u32;
-    folded
+    // The upper half is the mixed one.
+    (state >> 32) as u32
 }
 
 /// Equality without a call: keys are short, and most comparisons confirm an equal hash.

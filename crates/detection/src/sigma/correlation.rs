@@ -193,13 +193,6 @@ pub(super) fn parse(node: &Node, body: &Node, source: Source) -> Result<Correlat
     if rules.is_empty() {
         return Err(within(wrong("`rules` is missing", "name at least one rule by id or name")));
     }
-    if let Some(Extended(condition)) = &extended {
-        let mut names = Vec::new();
-        condition.plain_names(&mut names);
-        if let Some(name) = names.iter().find(|name| !rules.contains(name)) {
-            return Err(within(wrong(format!("the condition names `{name}`, which `rules` does not"), "add it")));
-        }
-    }
     let generate = match body.entry("generate").map(|node| &node.value) {
         None | Some(Value::Null) => false,
         Some(Value::Bool(truth)) => *truth,

@@ -185,26 +185,41 @@ impl Collection {
         self.check_references();
     }
 
+    /// Reject correlations until every reference of those that are left holds.
     fn check_references(&mut self) {
         loop {
-            let mut known: HashSet<&str> = HashSet::new();
-            for rule in &self.rules {
-                known.insert(&rule.id);
-                known.extend(rule.name.as_deref());
+            if let Some((index, name)) = self.lost_reference() {
+                let message = format!("no rule of this correlation is called `{name}`");
+                self.reject_correlation(index, &message, "name a rule by its id or its name, and list it in `rules`");
+            } else if let Some(index) = correlation::first_in_cycle(&self.correlations) {
+                self.reject_correlation(index, "the correlation refers to itself", "refer to rules below it only");
+            } else {
+                break;
             }
-            for correlation in &self.correlations {
-                known.insert(&correlation.id);
-                known.extend(correlation.name.as_deref());
+        }
+    }
+
+    /// A correlation that names what is not there, or in its condition what it does not list.
+    fn lost_reference(&self) -> Option<(usize, String)> {
+        let mut ids: HashMap<&str, &str> = HashMap::new();
+        for rule in &self.rules {
+            ids.extend(rule.name.as_deref().map(|name| (name, rule.id.as_str())));
+            ids.insert(&rule.id, &rule.id);
+        }
+        for correlation in &self.correlations {
+            ids.extend(correlation.name.as_deref().map(|name| (name, correlation.id.as_str())));
+            ids.insert(&correlation.id, &correlation.id);
+        }
+        self.correlations.iter().enumerate().find_map(|(index, correlation)| {
+            let mut said = Vec::new();
+            if let Some(extended) = &correlation.extended {
+                extended.0.plain_names(&mut said);
             }
-            let lost = self.correlations.iter().enumerate().find_map(|(index, correlation)| {
-                correlation.rules.iter().find(|name| !known.contains(name.as_str())).map(|name| (index, name.clone()))
-            });
-            let Some((index, name)) = lost else { break };
-            self.reject_correlation(index, &format!("no rule is called `{name}`"), "name a rule by its id or its name");
-        }
-        while let Some(index) = correlation::first_in_cycle(&self.correlations) {
-            self.reject_correlation(index, "the correlation refers to itself", "refer to rules below it only");
-        }
+            let listed: HashSet<&&str> = correlation.rules.iter().filter_map(|name| ids.get(name.as_str())).collect();
+            let unknown = correlation.rules.iter().find(|name| !ids.contains_key(name.as_str()));
+            let unlisted = said.iter().find(|name| ids.get(name.as_str()).is_none_or(|id| !listed.contains(id)));
+            unknown.or(unlisted).map(|name| (index, name.clone()))
+        })
     }
 
     fn reject_correlation(&mut self, index: usize, message: &str, hint: &str) {

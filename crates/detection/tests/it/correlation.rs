@@ -57,13 +57,17 @@ fn brute(kind: &str, body: &str, span: i64, stream: &[Seen], lateness: i64) -> B
             kept.push(seen);
         }
     }
-    let listed: Vec<&str> = RULES.into_iter().filter(|rule| body.split("condition").next().unwrap().contains(rule)).collect();
+    let listed: Vec<&str> =
+        RULES.into_iter().filter(|rule| body.split("condition").next().unwrap().contains(rule)).collect();
     let valued = kind.starts_with("value_");
     kept.retain(|k| listed.contains(&k.rule) && (!valued || k.value.is_some()));
     kept.sort_by_key(|k| (k.secs, k.event, k.rule));
     let mut result = BTreeSet::new();
     for (at, own) in kept.iter().enumerate() {
-        if kept.get(at + 1).is_some_and(|next| (next.secs, next.event) == (own.secs, own.event) && next.user == own.user) {
+        if kept
+            .get(at + 1)
+            .is_some_and(|next| (next.secs, next.event) == (own.secs, own.event) && next.user == own.user)
+        {
             continue;
         }
         let window: Vec<&&Seen> =
@@ -118,7 +122,8 @@ fn observe(correlator: &mut Correlator, seen: &Seen, out: &mut Vec<Match>) {
 }
 
 fn stream() -> impl Strategy<Value = Vec<Seen>> {
-    let one = (0..3_usize, 0..60_i64, prop::option::of(prop::sample::select(vec!["ann", "bob"])), prop::option::of(0..5_i64));
+    let one =
+        (0..3_usize, 0..60_i64, prop::option::of(prop::sample::select(vec!["ann", "bob"])), prop::option::of(0..5_i64));
     let jitter = prop::collection::vec((0..12_i64, 0..8_u8), 0..60);
     (prop::collection::vec(one, 0..60), jitter).prop_map(|(ones, jitter)| {
         let mut seen: Vec<Seen> = ones

@@ -1,8 +1,17 @@
 //! Integration tests of crate `detection`: corpora as data, one module per boundary.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "a test fails by panicking, and its numbers are small"
+)]
 
 mod agreement;
+mod corpus;
 mod correlation;
 mod micro;
 mod sigmahq;
