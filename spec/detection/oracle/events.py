@@ -99,6 +99,13 @@ def walk(value, path):
                 yield from walk(below, path[len(key) + 1 :])
 
 
+def without_blanks(data, name):
+    """Defender writes `Threat Name`, rules say `ThreatName`: keys match with blanks removed, where not exactly."""
+    if not isinstance(data, dict) or name in data:
+        return data
+    return {key.replace(" ", ""): value for key, value in data.items()}
+
+
 def scalars(value):
     if isinstance(value, list):
         for item in value:
@@ -143,7 +150,7 @@ class Event:
         raw = self.raw
         if self.form == "windows-evtx":
             inner = raw.get("Event") or {}
-            yield from walk(inner.get("EventData"), name)
+            yield from walk(without_blanks(inner.get("EventData"), name), name)
             data = inner.get("UserData")
             if isinstance(data, dict):
                 for part in data.values():
@@ -183,6 +190,10 @@ class Event:
             self._leaves = [leaf for leaf in leaves(self.raw) if leaf is not None]
         return self._leaves
 
-    def first(self, name):
-        values = self.field(name)[1]
+    def routing(self, name):
+        """A field of the header by which rules are chosen: never one of the same name in the event's own data."""
+        if self.form == "windows-evtx":
+            values = list(scalars(((self.raw.get("Event") or {}).get("System") or {}).get(name)))
+        else:
+            values = self.field(name)[1]
         return values[0] if values else None

@@ -25,7 +25,7 @@ class Router:
         if event.form in PRODUCTS:
             key = event.form
         else:
-            channel, number = event.first("Channel"), event.first("EventID")
+            channel, number = event.routing("Channel"), event.routing("EventID")
             key = (str(channel).lower(), str(number))
         if key not in self.known:
             self.known[key] = [rule for rule in self.rules if self.routed(rule, event.form, key)]

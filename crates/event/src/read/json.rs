@@ -10,8 +10,9 @@ const WRAPPERS: [&[u8]; 3] = [b"\"Records\"", b"\"records\"", b"\"items\""];
 /// Hand on the bytes of every record.
 pub(super) fn records(bytes: &[u8], found: &mut impl FnMut(&[u8]) -> ControlFlow<()>) -> ControlFlow<()> {
     let mut rest = bytes.trim_ascii_start();
+    let mut torn = false;
     while !rest.is_empty() {
-        let (record, tail) = next(rest);
+        let (record, tail) = next(rest, &mut torn);
         rest = tail.trim_ascii_start();
         if record.first() == Some(&b'[') {
             elements(record, found)?;
@@ -30,7 +31,8 @@ fn elements(list: &[u8], found: &mut impl FnMut(&[u8]) -> ControlFlow<()>) -> Co
     let mut rest = inner.strip_suffix(b"]").unwrap_or(inner).trim_ascii_start();
     while !rest.is_empty() {
         let (record, tail) = match extent(rest) {
-            Some(end) => rest.split_at_checked(end).unwrap_or((rest, &[])),
+            // A bracket that closes nothing is no value: step over it, or this would never end.
+            Some(end) => rest.split_at_checked(end.max(1)).unwrap_or((rest, &[])),
             None => (rest, [].as_slice()),
         };
         if !record.trim_ascii().is_empty() {
@@ -43,9 +45,16 @@ fn elements(list: &[u8], found: &mut impl FnMut(&[u8]) -> ControlFlow<()>) -> Co
 }
 
 /// The first record and what follows. A record that never ends is cut at its line's end, so that one torn line does
-/// not swallow the rest of the file.
-fn next(bytes: &[u8]) -> (&[u8], &[u8]) {
-    let end = extent(bytes).unwrap_or_else(|| line_end(bytes));
+/// not swallow the rest of the file; from then on records are looked for within their lines only, so that a file of
+/// torn lines is not searched to its end for each of them.
+fn next<'b>(bytes: &'b [u8], torn: &mut bool) -> (&'b [u8], &'b [u8]) {
+    let line = line_end(bytes);
+    let window = if *torn { bytes.get(..line).unwrap_or(bytes) } else { bytes };
+    let end = extent(window).unwrap_or_else(|| {
+        *torn = true;
+        line
+    });
+    let end = end.max(1);
     let (record, tail) = bytes.split_at_checked(end).unwrap_or((bytes, &[]));
     // What follows on the same line belongs to a broken record, except another JSON text or a separator.
     match tail.trim_ascii_start().first() {

@@ -2,6 +2,7 @@
 
 use crate::data;
 use event::read::{ReadFault, each_record, line_record, unpack};
+use proptest::prelude::*;
 use std::io::Write;
 use std::ops::ControlFlow;
 
@@ -37,6 +38,10 @@ const FRAMINGS: &[(&str, &[&str])] = &[
     ("{\"a\":\"x\n{\"a\":2}", &["{\"a\":\"x", "{\"a\":2}"]),
     ("{\"a\":1} trailing\n{\"a\":2}", &["{\"a\":1} trailing", "{\"a\":2}"]),
     ("{\"a\":1}\nnoise here\n{\"a\":2}", &["{\"a\":1}", "noise here", "{\"a\":2}"]),
+    // Brackets that close nothing are stepped over.
+    ("[}]", &["}"]),
+    ("[1,]}", &["1", "]", "}"]),
+    ("{\n{\n{\"a\":1}", &["{", "{", "{\"a\":1}"]),
     ("type=SYSCALL msg=audit(1:2): a=1\ntype=EXECVE", &["type=SYSCALL msg=audit(1:2): a=1", "type=EXECVE"]),
 ];
 
@@ -139,4 +144,30 @@ fn lines_become_records() {
     {
         assert_eq!(line_record(line, received), None, "{line}");
     }
+}
+
+proptest! {
+    /// Any mixture of the characters that matter ends, and hands on no more bytes than there are.
+    #[test]
+    fn any_punctuation_ends(parts in prop::collection::vec(
+        prop::sample::select(vec!["{", "}", "[", "]", ",", ":", "\"", "\\", "\n", " ", "a", "1", "\"Records\":", "null"]), 0..40))
+    {
+        for start in ["", "{", "["] {
+            let body = format!("{start}{}", parts.concat());
+            let mut bytes = 0;
+            each_record(body.as_bytes(), LIMIT, |_, record| {
+                bytes += record.unwrap().len();
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+            prop_assert!(bytes <= body.len(), "{body}");
+        }
+    }
+}
+
+#[test]
+fn a_file_of_torn_lines_is_read_once() {
+    // Searching each of these to the end of the file would take 10^10 steps.
+    let body = "{\n".repeat(100_000);
+    assert_eq!(all(body.as_bytes()).len(), 100_000);
 }
