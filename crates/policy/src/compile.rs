@@ -6,8 +6,8 @@ use crate::{
     document::{self, Clause, Document},
     engine::{Action, Engine},
     fault::PolicyFault,
-    polarity::Point,
-    question::Names,
+    polarity::{Point, context_names},
+    question::{CONTEXT, Names},
     rung::{Rung, check_rungs},
     schema::{entity_types, schema_text, target_types},
     slices::{Planner, asked},
@@ -58,6 +58,7 @@ impl Engine {
             canonical: canonical(&schema_text, documents, rungs),
             names: Names::new(entity_types(specs)).map_err(|wrong| outside("operations", wrong.0))?,
             actions: actions(specs).map_err(bug)?,
+            looked_at: looked_at(&clauses).map_err(bug)?,
             asked,
             rungs: rungs.iter().map(ladder_step).collect(),
             clauses,
@@ -80,7 +81,16 @@ fn read_all(documents: &[Document]) -> Result<Vec<Clause>, Vec<PolicyFault>> {
         }
         clauses.extend(document::read(document, index, &mut faults));
     }
+    clauses.sort_by(|one, other| one.reference.cmp(&other.reference));
     if faults.is_empty() { Ok(clauses) } else { Err(faults) }
+}
+
+fn looked_at(clauses: &[Clause]) -> Result<Vec<&'static str>, String> {
+    let mut names = BTreeSet::new();
+    for clause in clauses {
+        context_names(&clause.policy.to_json().map_err(|error| error.to_string())?, &mut names);
+    }
+    Ok(CONTEXT.into_iter().filter(|name| names.contains(*name)).collect())
 }
 
 fn ladder_step(rung: &Rung) -> (Arc<str>, Point) {

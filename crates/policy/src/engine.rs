@@ -32,6 +32,9 @@ pub(crate) struct Action {
 pub struct Engine {
     pub(crate) names: Names,
     pub(crate) actions: HashMap<String, Action>,
+    /// The names of `context` that some policy looks at: what nobody looks at is not built for each call.
+    pub(crate) looked_at: Vec<&'static str>,
+    /// In the order of their references.
     pub(crate) clauses: Vec<Clause>,
     pub(crate) asked: Vec<Asked>,
     pub(crate) everywhere: Plans,
@@ -70,14 +73,14 @@ impl Engine {
         &self.warnings
     }
 
-    pub(crate) fn question<'a>(&self, request: &'a Request) -> Result<Question<'a>, Wrong> {
+    pub(crate) fn question<'a>(&'a self, request: &'a Request) -> Result<Question<'a>, Wrong> {
         let action = self.actions.get(&request.action);
         let action = action.ok_or_else(|| Wrong(format!("`{}` is no operation", request.action)))?;
         if !action.types.contains(&request.resource.kind) {
             let right = action.types.join("` or `");
             return Err(Wrong(format!("`{}` acts on `{right}`, not on `{}`", request.action, request.resource.kind)));
         }
-        Question::new(&self.names, &action.entity, request)
+        Question::new(&self.names, &action.entity, request, &self.looked_at)
     }
 
     fn weigh(&self, request: &Request) -> Result<Decision, Wrong> {
@@ -149,11 +152,14 @@ impl Engine {
     }
 
     pub(crate) fn references(&self, indices: impl IntoIterator<Item = usize>) -> Vec<Arc<str>> {
-        let clauses = indices.into_iter().filter_map(|index| self.clauses.get(index));
-        let mut names: Vec<_> = clauses.map(|clause| Arc::clone(&clause.reference)).collect();
-        names.sort_unstable();
-        names.dedup();
-        names
+        let mut indices: Vec<_> = indices.into_iter().collect();
+        indices.sort_unstable();
+        indices.dedup();
+        indices
+            .iter()
+            .filter_map(|index| self.clauses.get(*index))
+            .map(|clause| Arc::clone(&clause.reference))
+            .collect()
     }
 
     fn allowed(&self, scale: &mut Scale<'_>, at: &Point) -> Result<Decision, Wrong> {

@@ -316,7 +316,8 @@ proptest! {
 
     #[test]
     fn a_question_fits_the_schema(request in request()) {
-        let engine = engine(&[]);
+        let mut engine = engine(&[]);
+        engine.looked_at = crate::question::CONTEXT.to_vec();
         let schema: Schema = engine.schema_text.parse().unwrap();
         let question = engine.question(&request).unwrap();
         let entities = question.entities().iter().filter(|entity| entity.uid().type_name().basename() != "Action");

@@ -8,6 +8,7 @@
 
 use crate::spec::{APPROVAL_COUNTS, EVIDENCE};
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 
 /// Atoms in one policy; keeps the number of cases per policy small.
 pub(crate) const ATOMS_MAX: usize = 8;
@@ -79,6 +80,22 @@ pub(crate) fn atoms(policy: &Value, permit: bool) -> Result<Vec<Atom>, Misuse> {
         });
     }
     Ok(found)
+}
+
+/// The names of `context` that a policy in Cedar's JSON form looks at. All of them: the whole `context` as a value
+/// is refused by [`atoms`].
+pub(crate) fn context_names(json: &Value, names: &mut BTreeSet<String>) {
+    match json {
+        Value::Array(items) => items.iter().for_each(|item| context_names(item, names)),
+        Value::Object(object) => {
+            let var = object.get("left").and_then(|left| left.get("Var")).and_then(Value::as_str);
+            if let (Some("context"), Some(name)) = (var, object.get("attr").and_then(Value::as_str)) {
+                names.insert(name.to_owned());
+            }
+            object.values().for_each(|value| context_names(value, names));
+        }
+        _ => {}
+    }
 }
 
 /// `helps`: making this expression true helps the call.

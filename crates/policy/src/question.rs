@@ -80,10 +80,16 @@ pub(crate) struct Question<'a> {
     resource: EntityUid,
     entities: Entities,
     facts: &'a ContextFacts,
+    looked_at: &'a [&'static str],
 }
 
 impl<'a> Question<'a> {
-    pub(crate) fn new(names: &Names, action: &Entity, request: &'a Request) -> Result<Self, Wrong> {
+    pub(crate) fn new(
+        names: &Names,
+        action: &Entity,
+        request: &'a Request,
+        looked_at: &'a [&'static str],
+    ) -> Result<Self, Wrong> {
         let facts = &request.context;
         if !ORIGINS.contains(&facts.origin.as_str()) {
             return Err(Wrong(format!("`{}` is no origin", facts.origin)));
@@ -99,7 +105,7 @@ impl<'a> Question<'a> {
         let kind = kind.ok_or_else(|| Wrong(format!("`{}` is no type of target", request.resource.kind)))?;
         let resource = EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(&request.resource.id));
         let entities = entities(names, &principal, &resource, action, request)?;
-        Ok(Self { principal, base: base(facts)?, action: action.uid(), resource, entities, facts })
+        Ok(Self { principal, base: base(facts)?, action: action.uid(), resource, entities, facts, looked_at })
     }
 
     /// The entities above the principal, itself among them.
@@ -111,7 +117,7 @@ impl<'a> Question<'a> {
 
     /// Cedar's request with these approvals and this evidence.
     pub(crate) fn at(&self, point: &Point) -> Result<CedarRequest, Wrong> {
-        let context = context(self.facts, point)?;
+        let context = context(self.facts, point, self.looked_at)?;
         CedarRequest::new(self.principal.clone(), self.action.clone(), self.resource.clone(), context, None)
             .map_err(wrong)
     }
@@ -212,33 +218,69 @@ fn entity(uid: &EntityUid, facts: &ResourceFacts, parents: HashSet<EntityUid>) -
     Entity::new(uid.clone(), attributes.into_iter().chain(optional).collect(), parents).map_err(wrong)
 }
 
-fn context(facts: &ContextFacts, point: &Point) -> Result<Context, Wrong> {
+/// Every name of `context` in the schema.
+pub(crate) const CONTEXT: [&str; 18] = [
+    "approvals",
+    "autonomy",
+    "break_glass",
+    "budget_left",
+    "evidence",
+    "granted_roles",
+    "hour",
+    "now_micros",
+    "on_behalf_of",
+    "origin",
+    "recent_count",
+    "self_approval",
+    "tainted",
+    "target_count",
+    "target_in_case",
+    "tenant",
+    "tenant_tags",
+    "weekday",
+];
+
+/// Those names of the context that some policy looks at.
+fn context(facts: &ContextFacts, point: &Point, looked_at: &[&'static str]) -> Result<Context, Wrong> {
+    let mut pairs = Vec::with_capacity(looked_at.len());
+    for name in looked_at {
+        pairs.push(((*name).to_owned(), fact(facts, point, name)?));
+    }
+    Context::from_pairs(pairs).map_err(wrong)
+}
+
+fn fact(facts: &ContextFacts, point: &Point, name: &str) -> Result<RestrictedExpression, Wrong> {
     let long = RestrictedExpression::new_long;
     let truth = RestrictedExpression::new_bool;
-    let counts = APPROVAL_COUNTS.iter().zip(point.counts).map(|(name, count)| ((*name).to_owned(), long(count)));
-    let evidence = EVIDENCE.iter().enumerate();
-    let evidence = evidence.map(|(index, name)| ((*name).to_owned(), truth(point.evidence & (1 << index) != 0)));
     let now = facts.now.as_micros();
-    let pairs = [
-        ("tenant", text(&facts.tenant)),
-        ("tenant_tags", set(&facts.tenant_tags)),
-        ("origin", text(&facts.origin)),
-        ("now_micros", long(now)),
-        ("hour", long(now.div_euclid(3_600_000_000).rem_euclid(24))),
+    Ok(match name {
+        "approvals" => {
+            let counts = APPROVAL_COUNTS.iter().zip(point.counts);
+            RestrictedExpression::new_record(counts.map(|(name, count)| ((*name).to_owned(), long(count))))
+                .map_err(wrong)?
+        }
+        "autonomy" => text(&facts.autonomy),
+        "break_glass" => truth(facts.break_glass),
+        "budget_left" => long(facts.budget_left),
+        "evidence" => {
+            let there = |index: usize| truth(point.evidence & (1 << index) != 0);
+            let evidence = EVIDENCE.iter().enumerate().map(|(index, name)| ((*name).to_owned(), there(index)));
+            RestrictedExpression::new_record(evidence).map_err(wrong)?
+        }
+        "granted_roles" => set(&facts.granted_roles),
+        "hour" => long(now.div_euclid(3_600_000_000).rem_euclid(24)),
+        "now_micros" => long(now),
+        "on_behalf_of" => set(&facts.on_behalf_of),
+        "origin" => text(&facts.origin),
+        "recent_count" => long(facts.recent_count),
+        "self_approval" => truth(facts.self_approval),
+        "tainted" => truth(facts.tainted),
+        "target_count" => long(facts.target_count),
+        "target_in_case" => truth(facts.target_in_case),
+        "tenant" => text(&facts.tenant),
+        "tenant_tags" => set(&facts.tenant_tags),
         // 1970-01-01 was a Thursday, the fourth day of the week.
-        ("weekday", long((now.div_euclid(86_400_000_000) + 3).rem_euclid(7) + 1)),
-        ("autonomy", text(&facts.autonomy)),
-        ("tainted", truth(facts.tainted)),
-        ("target_in_case", truth(facts.target_in_case)),
-        ("target_count", long(facts.target_count)),
-        ("recent_count", long(facts.recent_count)),
-        ("budget_left", long(facts.budget_left)),
-        ("on_behalf_of", set(&facts.on_behalf_of)),
-        ("granted_roles", set(&facts.granted_roles)),
-        ("approvals", RestrictedExpression::new_record(counts).map_err(wrong)?),
-        ("evidence", RestrictedExpression::new_record(evidence).map_err(wrong)?),
-        ("break_glass", truth(facts.break_glass)),
-        ("self_approval", truth(facts.self_approval)),
-    ];
-    Context::from_pairs(pairs.map(|(name, value)| (name.to_owned(), value))).map_err(wrong)
+        "weekday" => long((now.div_euclid(86_400_000_000) + 3).rem_euclid(7) + 1),
+        other => return Err(Wrong(format!("`{other}` is not in the context"))),
+    })
 }

@@ -32,7 +32,7 @@ pub(crate) fn validate(
 ) -> Result<Vec<PolicyFault>, Vec<PolicyFault>> {
     let doubtful = doubtful(specs, clauses).map_err(|error| outside("operations", error))?;
     let (mut faults, mut warnings) = (Vec::new(), Vec::new());
-    if !doubtful.policies().next().is_none() {
+    if !doubtful.is_empty() {
         let text = schema_text(specs).map_err(|error| outside("operations", error))?;
         let result = strictly(&text, &doubtful).map_err(|error| outside("operations", error))?;
         let fault = |id: &PolicyId, diagnostic: &dyn Diagnostic| {

@@ -101,21 +101,36 @@ impl<'a> Scale<'a> {
         }
     }
 
-    /// Ask what would hold with all approvals and all evidence.
+    /// Ask what would hold with all approvals and all evidence. Only of the forbids that hold now and the permits
+    /// that do not: for the others there is nothing more to gain.
     pub(crate) fn reach_top(&mut self) -> Result<(), Wrong> {
         if self.swings.is_empty() {
             return Ok(());
         }
         let top = self.question.at(&Point::TOP)?;
-        let mut holding = Vec::new();
-        for group in self.groups.clone() {
-            holding.extend(self.holding(&top, &group.swing_forbids));
-            holding.extend(self.holding(&top, &group.swing_permits));
+        let mut bundles = Vec::new();
+        for group in &self.groups {
+            bundles.extend([&group.swing_forbids, &group.swing_permits]);
         }
-        // The swings were made in the same order.
-        let mut holding = holding.into_iter().peekable();
-        for swing in &mut self.swings {
-            swing.top = Some(holding.next_if_eq(&swing.clause).is_some());
+        // The swings were made in the order of the bundles.
+        let mut start = 0;
+        for bundle in bundles {
+            let end = start + bundle.clauses.len();
+            let open = |swing: &Swing| swing.now != swing.permit;
+            let count =
+                self.swings.get(start..end).map_or(0, |swings| swings.iter().filter(|swing| open(swing)).count());
+            // One question for all costs as much as about half of them alone.
+            let none = count * 2 > bundle.clauses.len()
+                && bundle.any.as_ref().is_some_and(|any| self.question.ask(&top, any) == Some(false));
+            for index in start..end {
+                let Some(swing) = self.swings.get(index) else { continue };
+                let (clause, now, asks) = (swing.clause, swing.now, open(swing));
+                let held = if !asks { now } else { !none && self.holds_at(&top, clause) };
+                if let Some(swing) = self.swings.get_mut(index) {
+                    swing.top = Some(held);
+                }
+            }
+            start = end;
         }
         Ok(())
     }

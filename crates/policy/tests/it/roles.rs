@@ -79,7 +79,7 @@ fn a_difference_is_told_policy_by_policy() {
         "d",
         "// moved\n@id(\"b\")\nforbid(principal,  action, resource);\n@id(\"c\") forbid(principal is Posse::Rule, action, resource);\n@id(\"a\") permit(principal is Posse::User, action, resource);",
     );
-    let difference = diff(&[old.clone()], &[new]).unwrap();
+    let difference = diff(std::slice::from_ref(&old), &[new]).unwrap();
     let names =
         |changes: &[policy::PolicyChange]| changes.iter().map(|change| change.policy.to_string()).collect::<Vec<_>>();
     assert_eq!(names(&difference.added), ["d/c"]);
@@ -88,8 +88,8 @@ fn a_difference_is_told_policy_by_policy() {
     assert!(difference.changed[0].after.as_ref().unwrap().contains("is Posse::User"));
     let mut bound = old.clone();
     bound.tenant = Some("acme".to_owned());
-    assert_eq!(diff(&[old.clone()], &[bound]).unwrap().changed.len(), 2, "another reach is a change");
-    assert!(diff(&[old.clone()], &[old]).unwrap().is_empty());
+    assert_eq!(diff(std::slice::from_ref(&old), &[bound]).unwrap().changed.len(), 2, "another reach is a change");
+    assert!(diff(std::slice::from_ref(&old), std::slice::from_ref(&old)).unwrap().is_empty());
 }
 
 #[test]
