@@ -4,6 +4,7 @@
 //! enumerations, required attributes and observables come from the schema, so that a mapping only names paths.
 
 mod column;
+mod compile;
 mod file;
 mod output;
 mod plan;

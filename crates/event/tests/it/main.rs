@@ -9,7 +9,13 @@ mod read;
 #[cfg(test)]
 mod view;
 
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+use std::alloc::System;
 use std::path::PathBuf;
+
+/// Counts what tests allocate.
+#[global_allocator]
+static ALLOCATIONS: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 /// A folder or file of the test data; none, and a visible line, where it is absent.
 fn data(name: &str) -> Option<PathBuf> {

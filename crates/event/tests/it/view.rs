@@ -118,3 +118,33 @@ proptest! {
         let _ = parser.parse(&raw).is_ok();
     }
 }
+
+#[test]
+fn a_warm_parser_allocates_nothing() {
+    let records: Vec<String> = (0..64)
+        .map(|place| format!(r#"{{"a":{{"b":[{place},2,{{"c":"x\\y"}}]}},"long":"{}"}}"#, "z".repeat(place * 7)))
+        .collect();
+    let path = FieldPath::new("a.b.c").unwrap();
+    let (mut parser, mut buffer) = (Parser::new(), Leaves::default());
+    let mut pass = || {
+        for record in &records {
+            let view = parser.parse(record.as_bytes()).unwrap();
+            assert_eq!(view.text(&path), Some("x\\y"));
+            let mut count = 0;
+            view.leaves(&mut buffer, |_, _| {
+                count += 1;
+                ControlFlow::Continue(())
+            });
+            assert_eq!(count, 4);
+        }
+    };
+    pass();
+    // Where tests share a process another one may allocate meanwhile: one quiet pass is the proof.
+    let quiet = (0..100).any(|_| {
+        let before = crate::ALLOCATIONS.stats();
+        pass();
+        let change = crate::ALLOCATIONS.stats() - before;
+        (change.allocations, change.reallocations) == (0, 0)
+    });
+    assert!(quiet, "every one of 100 passes over warm buffers allocated");
+}
