@@ -11,7 +11,7 @@ use crate::{
 };
 use cedar_policy::{Entities, Schema};
 use ids::{PrincipalKind, Timestamp};
-use proptest::{collection, prelude::*, sample::select};
+use proptest::{collection, prelude::*, sample::select, strategy::ValueTree, test_runner::TestRunner};
 use std::sync::Arc;
 
 const SPECS: [ActionSpec<'static>; 6] = [
@@ -258,7 +258,7 @@ impl<'a> Oracle<'a> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(150))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
     fn the_engine_decides_as_the_oracle_does(
@@ -333,5 +333,21 @@ proptest! {
             Some(&schema),
         );
         prop_assert!(with_schema.is_ok(), "{:?}", with_schema.err());
+    }
+}
+
+#[test]
+fn the_random_sets_bring_out_every_outcome() {
+    let mut runner = TestRunner::deterministic();
+    let mut seen = std::collections::BTreeMap::<&str, usize>::new();
+    for _ in 0..60 {
+        let engine = engine(&documents().new_tree(&mut runner).unwrap().current());
+        for _ in 0..12 {
+            let request = request().new_tree(&mut runner).unwrap().current();
+            *seen.entry(engine.decide(&request).outcome.as_str()).or_default() += 1;
+        }
+    }
+    for outcome in ["allow", "defer", "deny", "modify", "step_up"] {
+        assert!(seen.get(outcome).is_some_and(|count| *count >= 8), "{outcome}: {seen:?}");
     }
 }
