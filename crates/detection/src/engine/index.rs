@@ -33,7 +33,10 @@ pub(super) struct Index {
     bitmap_shift: u32,
     /// Where the gram needles are few: a vector search that tells quickly that none occurs.
     few: Option<Searcher>,
-    /// Needles too short for a gram.
+    /// `Anywhere` needles of two and three bytes, by their first two, and a bitmap of all pairs of bytes.
+    pairs: Table,
+    pair_bitmap: Box<[u64]>,
+    /// Other needles too short for a key.
     short: Box<[u32]>,
     /// What holds whenever the field is there.
     presence: Box<[Target]>,
@@ -90,11 +93,15 @@ impl Index {
     }
 
     fn build(&mut self, mut entries: Vec<Entry>) {
+        let mut pairs: Vec<(u32, u32)> = Vec::new();
         let (mut whole, mut starts, mut ends, mut grams, mut short) =
             (Vec::new(), [const { Vec::new() }; 3], [const { Vec::new() }; 3], Vec::new(), Vec::new());
         for (entry, number) in entries.iter_mut().zip(0_u32..) {
             match entry.place {
                 Place::Whole => whole.push((hash(&entry.text), number)),
+                Place::Anywhere if matches!(entry.text.len(), 2 | 3) => {
+                    pairs.extend(entry.text.first_chunk().map(|c| (u32::from(u16::from_le_bytes(*c)), number)));
+                }
                 _ if entry.text.len() < GRAM => short.push(number),
                 Place::Start | Place::End => {
                     let at_end = entry.place == Place::End;
@@ -138,6 +145,15 @@ impl Index {
                 }
             }
         }
+        if !pairs.is_empty() {
+            self.pair_bitmap = vec![0_u64; (1 << 16) / 64].into_boxed_slice();
+            for (pair, _) in &pairs {
+                if let Some(word) = self.pair_bitmap.get_mut((pair >> 6) as usize) {
+                    *word |= 1 << (pair & 63);
+                }
+            }
+        }
+        self.pairs = Table::new(&pairs);
         self.whole = Table::new(&whole);
         self.starts = starts.map(|pairs| Table::new(&pairs));
         self.ends = ends.map(|pairs| Table::new(&pairs));
@@ -173,12 +189,31 @@ impl Index {
         if !self.bitmap.is_empty() && !self.none_of_few(text) {
             self.scan_grams(text, found);
         }
+        if !self.pair_bitmap.is_empty() {
+            self.scan_pairs(text, found);
+        }
         for number in &self.short {
             if let Some(entry) = self.needles.get(*number as usize)
                 && entry.occurs(text)
             {
                 found(self.targets_of(entry));
             }
+        }
+    }
+
+    fn scan_pairs(&self, text: &[u8], found: &mut impl FnMut(&[Target])) {
+        for (bytes, at) in text.array_windows::<2>().zip(0_usize..) {
+            let pair = u32::from(u16::from_le_bytes(*bytes));
+            if self.pair_bitmap.get((pair >> 6) as usize).is_none_or(|word| word >> (pair & 63) & 1 == 0) {
+                continue;
+            }
+            self.pairs.each(pair, |number| {
+                if let Some(entry) = self.needles.get(number as usize)
+                    && text.get(at..).is_some_and(|rest| rest.starts_with(&entry.text))
+                {
+                    found(self.targets_of(entry));
+                }
+            });
         }
     }
 
@@ -215,7 +250,7 @@ impl Index {
     /// Some needle may occur in one of the texts that were joined into `joined`.
     pub(super) fn may_occur(&self, joined: &[u8]) -> bool {
         let anywhere = self.needles.iter().all(|entry| entry.place == Place::Anywhere);
-        if !anywhere || !self.short.is_empty() || !self.presence.is_empty() {
+        if !anywhere || !self.short.is_empty() || !self.pair_bitmap.is_empty() || !self.presence.is_empty() {
             return true;
         }
         if self.none_of_few(joined) {
