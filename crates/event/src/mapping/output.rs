@@ -23,6 +23,8 @@ pub struct Normalised {
     pub observables: Vec<Observable>,
     /// Dotted paths of the record that no field took, each once, in document order.
     pub unmapped: Vec<String>,
+    /// There are more of these than the list holds (1,024); the raw text has them all.
+    pub unmapped_more: bool,
 }
 
 /// The value of a column.

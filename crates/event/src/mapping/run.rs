@@ -11,14 +11,20 @@ use crate::scalar::Scalar;
 use crate::view::{Item, Kind, Leaves, View};
 use ids::Timestamp;
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 /// Observables of one event beyond this many are left out; a record that lists more is no lead.
 const OBSERVABLES_MAX: usize = 64;
 
+/// Unmapped fields beyond this many are only flagged: a path is repeated for each, which a hostile record could turn
+/// into many times its own size.
+const UNMAPPED_MAX: usize = 1024;
+
 /// The buffers of normalising; one per thread.
 #[derive(Default)]
 pub struct Normaliser {
+    seen: HashSet<String>,
     leaves: Leaves,
     alive: Vec<bool>,
     columns: Vec<FieldPath>,
@@ -38,6 +44,7 @@ impl Normaliser {
         out.columns.clear();
         out.observables.clear();
         out.unmapped.clear();
+        out.unmapped_more = false;
         if mapping.passthrough {
             self.pass(record, received, out);
             return;
@@ -137,21 +144,29 @@ impl Normaliser {
 
     /// List what no field took, and add it to the event.
     fn unmapped(&mut self, plan: &Plan, record: &View<'_>, absent: &[String], out: &mut Normalised) {
-        let Normalised { json, unmapped, .. } = out;
+        let Self { seen, leaves, .. } = self;
+        seen.clear();
+        let Normalised { json, unmapped, unmapped_more, .. } = out;
         let mut first = true;
-        record.leaves(&mut self.leaves, |path, scalar| {
+        record.leaves(leaves, |path, scalar| {
             let nothing = scalar.is_null() || scalar.as_str().is_some_and(|text| is_absent(text, absent));
-            if !nothing && !plan.consumed.holds(path) && unmapped.last().is_none_or(|last| last != path) {
-                json.push_str(if first { ",\"unmapped\":{" } else { "," });
-                first = false;
-                write_text(path, json);
-                json.push(':');
-                match scalar {
-                    Scalar::Str(text) => write_text(text, json),
-                    other => push(json, &other),
-                }
-                unmapped.push(path.to_owned());
+            if nothing || plan.consumed.holds(path) || seen.contains(path) {
+                return ControlFlow::Continue(());
             }
+            if unmapped.len() == UNMAPPED_MAX {
+                *unmapped_more = true;
+                return ControlFlow::Break(());
+            }
+            json.push_str(if first { ",\"unmapped\":{" } else { "," });
+            first = false;
+            write_text(path, json);
+            json.push(':');
+            match scalar {
+                Scalar::Str(text) => write_text(text, json),
+                other => push(json, &other),
+            }
+            seen.insert(path.to_owned());
+            unmapped.push(path.to_owned());
             ControlFlow::Continue(())
         });
         if !first {
