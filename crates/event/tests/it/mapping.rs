@@ -242,6 +242,7 @@ fn unmapped_fields_are_listed_once_and_bounded() {
     Normaliser::new().normalise(mapping, &record, Timestamp::from_micros(0), &mut out);
     assert_eq!(out.unmapped, ["list.a", "list.b"]);
     assert!(!out.unmapped_more);
+    drop(record);
     let many: Vec<String> = (0..5000).map(|number| format!("\"k{number}\":1")).collect();
     let many = format!("{{{}}}", many.join(","));
     let record = parser.parse(many.as_bytes()).unwrap();
