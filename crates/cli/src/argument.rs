@@ -143,7 +143,11 @@ impl<'a> Argument<'a> {
             (None, Some(most)) => notes.push(format!("at most {most}")),
             (None, None) => {}
         }
-        if let Some(default) = self.schema.get("default").filter(|value| value.is_number() || value.is_string()) {
+        if let Some(default) = self
+            .schema
+            .get("default")
+            .filter(|value| value.is_number() || value.as_str().is_some_and(|text| !text.is_empty()))
+        {
             notes.push(format!("default {}", plain(default)));
         }
         let description = self.description.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -11,7 +11,7 @@ use std::io::Write;
 
 const ABOUT: &str = "Posse: people, AI agents, rules and schedules operate security through one policy-checked door.";
 const ENVIRONMENT: &str = "Environment:
-  POSSE_URL    the server, http://127.0.0.1:8700 where nothing is said
+  POSSE_URL    the server, http://127.0.0.1:7300 where nothing is said
   POSSE_TOKEN  the credential; --token-file FILE goes before it
 
 Ends with: 0 done, 1 failed, 2 not a right command or input, 3 denied, 4 waits for approval, 5 waits for evidence.
@@ -33,7 +33,7 @@ pub(crate) fn tree(program: &Program) -> Command {
     root = root.subcommand(crate::mcp::command());
     for (family, specs) in families(&program.specs) {
         let mut words: Vec<String> = specs.iter().map(|spec| verb(spec)).collect();
-        words.extend(offline(family).map(|command| command.get_name().to_owned()));
+        words.extend(offline(family).iter().map(|command| command.get_name().to_owned()));
         let mut command = Command::new(kebab(family))
             .about(words.join(", "))
             .subcommand_required(true)
@@ -43,6 +43,14 @@ pub(crate) fn tree(program: &Program) -> Command {
             command = command.subcommand(operation(spec));
         }
         root = root.subcommand(command.subcommands(offline(family)));
+    }
+    if program.specs.iter().all(|spec| spec.meta.family() != crate::rules::COMMAND) {
+        let rules = Command::new(crate::rules::COMMAND)
+            .about("match, correlate, lint: Sigma rules on files of this machine")
+            .subcommand_required(true)
+            .arg_required_else_help(true)
+            .disable_help_subcommand(true);
+        root = root.subcommand(rules.subcommands(offline(crate::rules::COMMAND)));
     }
     root
 }
@@ -116,12 +124,13 @@ fn operation(spec: &Spec) -> Command {
     if meta.id == crate::export::OPERATION { crate::export::arguments(command) } else { command }
 }
 
-/// The command of a resource that needs no server.
-fn offline(family: &str) -> Option<Command> {
+/// The commands of a resource that need no server.
+fn offline(family: &str) -> Vec<Command> {
     match family {
-        "audit" => Some(crate::audit_folder::command()),
-        "policy" => Some(crate::policy_check::command()),
-        _ => None,
+        "audit" => vec![crate::audit_folder::command()],
+        "policy" => vec![crate::policy_check::command()],
+        crate::rules::COMMAND => crate::rules::commands(),
+        _ => Vec::new(),
     }
 }
 

@@ -18,6 +18,7 @@ mod mcp;
 mod operate;
 mod policy_check;
 mod remote;
+mod rules;
 mod show;
 mod source;
 mod table;

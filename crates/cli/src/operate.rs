@@ -7,7 +7,7 @@ use crate::remote::Remote;
 use crate::show::{Format, Shown};
 use crate::source::Input;
 use crate::target::Target;
-use crate::{Exit, Program, audit_folder, exit, export, input, mcp, policy_check};
+use crate::{Exit, Program, audit_folder, exit, export, input, mcp, policy_check, rules};
 use api::{Problem, Spec};
 use clap::ArgMatches;
 use serde_json::Value;
@@ -44,6 +44,11 @@ pub(crate) async fn carry_out(program: &Program, matches: &ArgMatches, around: &
     }
     if (family, word) == ("policy", policy_check::COMMAND) {
         return policy_check::check(&program.specs, matches, Format::of(matches, around.terminal), around);
+    }
+    if family == rules::COMMAND
+        && let Some(exit) = rules::carry_out(word, matches, Format::of(matches, around.terminal), around)
+    {
+        return exit;
     }
     let named = |spec: &&Spec| kebab(spec.meta.family()) == family && verb(spec) == word;
     let Some(spec) = program.specs.iter().find(named) else {

@@ -29,7 +29,12 @@ pub(crate) fn resolve(text: &str, input: &Input) -> Result<String, Trouble> {
     match text.strip_prefix('@') {
         _ if text == "-" => read_text(input.take()?, "standard input", TEXT_BYTES_MAX),
         Some(rest) if rest.starts_with('@') => Ok(rest.to_owned()),
-        Some(path) => read_file(path, TEXT_BYTES_MAX),
+        Some(path) => read_file(path, TEXT_BYTES_MAX).map_err(|trouble| match trouble {
+            Trouble::Local { what, reason } => {
+                Trouble::Usage(format!("{what}: {reason}; for a text that begins with `@` write `@@`"))
+            }
+            other => other,
+        }),
         None => Ok(text.to_owned()),
     }
 }

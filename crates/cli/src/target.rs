@@ -6,7 +6,7 @@ use api::Credential;
 use clap::ArgMatches;
 
 /// Where a server listens that was started without saying where.
-pub(crate) const URL_DEFAULT: &str = "http://127.0.0.1:8700";
+pub(crate) const URL_DEFAULT: &str = "http://127.0.0.1:7300";
 const TOKEN_BYTES_MAX: usize = 16 << 10;
 
 /// A server and how to be known to it.

@@ -11,6 +11,7 @@ mod mcp_bridge;
 mod peer;
 mod policy_check;
 mod reference_page;
+mod rule_files;
 
 use cli::{Exit, Program, Surroundings};
 use std::collections::BTreeMap;
