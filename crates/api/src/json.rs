@@ -21,7 +21,7 @@ impl Default for JsonLimits {
 }
 
 /// Integers outside are not the same number for every reader (RFC 8785 section 3.2.2.3, RFC 7493 section 2.2).
-const INTEGER_MAX: u64 = 1 << 53;
+pub(crate) const INTEGER_MAX: u64 = (1 << 53) - 1;
 
 /// Read one JSON document; an empty input is an empty object.
 ///
@@ -86,19 +86,22 @@ impl<'de> Visitor<'de> for Strict<'_> {
 
     fn visit_i64<E: Error>(self, value: i64) -> Result<Value, E> {
         if value.unsigned_abs() > INTEGER_MAX {
-            return Err(E::custom(format!("`{}` is an integer beyond 2^53; send it as text", self.pointer)));
+            return Err(E::custom(format!("`{}` is an integer beyond 2^53 - 1; send it as text", self.pointer)));
         }
         Ok(Value::Number(value.into()))
     }
 
     fn visit_u64<E: Error>(self, value: u64) -> Result<Value, E> {
         if value > INTEGER_MAX {
-            return Err(E::custom(format!("`{}` is an integer beyond 2^53; send it as text", self.pointer)));
+            return Err(E::custom(format!("`{}` is an integer beyond 2^53 - 1; send it as text", self.pointer)));
         }
         Ok(Value::Number(value.into()))
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
+        if let Some(whole) = whole(value) {
+            return Ok(Value::Number(whole.into()));
+        }
         Number::from_f64(value)
             .map(Value::Number)
             .ok_or_else(|| E::custom(format!("`{}` is not a finite number", self.pointer)))
@@ -143,9 +146,22 @@ impl<'de> Visitor<'de> for Strict<'_> {
     }
 }
 
+/// `6.0` is the integer 6, for JSON Schema (section 6.1.1 of its validation) and in canonical form (RFC 8785) alike.
+fn whole(value: f64) -> Option<i64> {
+    // The text of a whole number in this range has neither fraction nor exponent.
+    (value.fract() == 0.0 && value.abs() < 1e15).then(|| format!("{value:.0}").parse().ok()).flatten()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_whole_number_is_an_integer_however_it_is_written() {
+        for (text, wanted) in [("6.0", "6"), ("1e3", "1000"), ("-0.0", "0"), ("6.5", "6.5"), ("-2.0", "-2")] {
+            assert_eq!(parse(text.as_bytes(), JsonLimits::default()).unwrap().to_string(), wanted);
+        }
+    }
 
     #[test]
     fn what_two_readers_understand_differently_is_refused() {

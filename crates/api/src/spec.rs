@@ -117,11 +117,16 @@ impl Spec {
     /// The JSON of a field from the texts given for it. What does not parse stays text, for the validator to judge.
     #[must_use]
     pub fn field_value(&self, field: &str, texts: &[String]) -> Value {
-        let one = |text: &String, kind: FieldKind| match kind {
-            FieldKind::Boolean | FieldKind::Integer | FieldKind::Json => {
-                serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.clone()))
-            }
-            FieldKind::List | FieldKind::Text => Value::String(text.clone()),
+        let one = |text: &String, kind: FieldKind| {
+            let read = serde_json::from_str::<Value>(text).ok();
+            // `null` would be absence, which leaving the parameter out already says.
+            let value = match kind {
+                FieldKind::Boolean => read.filter(Value::is_boolean),
+                FieldKind::Integer => read.filter(Value::is_number),
+                FieldKind::Json => read.filter(|value| !value.is_null()),
+                FieldKind::List | FieldKind::Text => None,
+            };
+            value.unwrap_or_else(|| Value::String(text.clone()))
         };
         match (self.field_kind(field), texts) {
             (FieldKind::List, texts) => Value::Array(texts.iter().map(|text| one(text, FieldKind::Text)).collect()),
@@ -165,14 +170,24 @@ fn schema<T: schemars::JsonSchema>() -> Value {
     schema
 }
 
-/// Drop what only Rust means (`format: uint32`), so that no face has to explain it.
+/// Say what only Rust means (`format: uint32`) as the bound that it is, so that every face names and enforces it.
 fn strip_noise(schema: &mut Value) {
     match schema {
         Value::Object(object) => {
+            let bound = match object.get("format").and_then(Value::as_str) {
+                Some("uint8") => Some(u64::from(u8::MAX)),
+                Some("uint16") => Some(u64::from(u16::MAX)),
+                Some("uint32") => Some(u64::from(u32::MAX)),
+                Some("uint" | "uint64" | "int64") => Some(crate::json::INTEGER_MAX),
+                _ => None,
+            };
+            if let Some(bound) = bound {
+                object.entry("maximum").or_insert_with(|| bound.into());
+            }
             let foreign = object.get("format").and_then(Value::as_str).is_some_and(|format| {
                 matches!(
                     format,
-                    "uint" | "uint8" | "uint16" | "uint32" | "uint64" | "int8" | "int16" | "double" | "float"
+                    "uint" | "uint8" | "uint16" | "uint32" | "uint64" | "int8" | "int16" | "int64" | "double" | "float"
                 )
             });
             if foreign && object.contains_key("type") {

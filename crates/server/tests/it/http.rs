@@ -79,6 +79,7 @@ async fn every_error_is_a_problem() {
         (rig.request("GET", things).header("accept", "text/html"), "not-acceptable", vec![]),
         (rig.request("GET", things).body("{}"), "malformed", vec![]),
         (rig.request("GET", "/v1/boxes/b/things?color=red&limit=0"), "invalid-input", vec!["/color", "/limit"]),
+        (rig.request("GET", "/v1/boxes/b/things?limit=null&whole=1"), "invalid-input", vec!["/limit", "/whole"]),
         (rig.request("GET", "/v1/boxes/b/things?limit=1&limit=2"), "invalid-input", vec!["/limit"]),
         (rig.request("GET", "/v1/boxes/b/things?box=c"), "invalid-input", vec!["/box"]),
         (rig.request("GET", "/v1/boxes/b/things?limit=%FF"), "malformed", vec![]),
