@@ -7,6 +7,7 @@
 pub mod correlate;
 pub mod engine;
 pub mod fold;
+pub mod indicator;
 pub mod lint;
 pub mod offline;
 pub mod profile;

@@ -14,6 +14,7 @@ mod agreement;
 mod corpus;
 mod correlation;
 mod micro;
+mod robust;
 mod sigmahq;
 
 use std::path::PathBuf;

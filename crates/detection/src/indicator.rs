@@ -1,0 +1,413 @@
+//! Indicator matching: addresses, networks, domains with their subdomains, file hashes and URLs, millions at once.
+//!
+//! Each indicator is kept as 120 bits of a hash and 8 bits of label, 16 bytes in all, sorted; a blocked Bloom filter of
+//! 12 bits each answers nearly every question with one cache line. Two indicators would have to agree in 120 bits to be
+//! taken for one another. Immutable: a changed list is built anew and swapped.
+
+use crate::fold::fold;
+use crate::sigma::Cidr;
+use event::{Item, Kind, Scalar, View};
+use std::hash::{DefaultHasher, Hasher as _};
+use std::net::IpAddr;
+use thiserror::Error;
+
+/// Values longer than this are not looked at as a whole, in bytes.
+const VALUE_BYTES_MAX: usize = 2048;
+/// The longest domain name, in bytes.
+const DOMAIN_BYTES_MAX: usize = 253;
+/// Bits of the filter for each indicator.
+const FILTER_BITS: usize = 12;
+/// Bits of a hash that choose its place in the directory.
+const DIRECTORY_BITS: u32 = 20;
+
+/// What an indicator names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IndicatorKind {
+    /// One address.
+    Address,
+    /// A network, `10.0.0.0/8`.
+    Network,
+    /// A domain and everything below it.
+    Domain,
+    /// An MD5, SHA-1 or SHA-256 in hexadecimal.
+    FileHash,
+    /// A URL; scheme and host without case, without fragment.
+    Url,
+}
+
+/// An indicator is not of its kind.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{value}` is not {expected}")]
+pub struct IndicatorError {
+    value: String,
+    expected: &'static str,
+}
+
+/// An indicator occurs in an event.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Hit {
+    /// Its kind.
+    pub kind: IndicatorKind,
+    /// The list that it came from, as given.
+    pub label: u8,
+    /// The text of the event in which it occurs.
+    pub value: String,
+}
+
+/// Indicators while they are gathered.
+#[derive(Debug, Default)]
+pub struct IndicatorBuilder {
+    keys: Vec<u128>,
+    networks: Vec<(Cidr, u8)>,
+}
+
+/// Indicators, ready to match.
+#[derive(Debug, Default)]
+pub struct Indicators {
+    // INVARIANT: ascending; the low 8 bits are the label.
+    keys: Box<[u128]>,
+    /// Where the keys of each value of the upper bits begin.
+    directory: Box<[u32]>,
+    filter: Box<[[u64; 8]]>,
+    networks: Box<[(Cidr, u8)]>,
+}
+
+impl IndicatorBuilder {
+    /// Add one.
+    ///
+    /// # Errors
+    /// [`IndicatorError`] where the text is not of the kind.
+    pub fn add(&mut self, kind: IndicatorKind, value: &str, label: u8) -> Result<(), IndicatorError> {
+        let text = value.trim();
+        let wrong = |expected| IndicatorError { value: text.chars().take(128).collect(), expected };
+        let (kind, canonical) = match kind {
+            IndicatorKind::Address => {
+                let address: IpAddr =
+                    text.parse().map_err(|_| wrong("an address; write `192.0.2.1` or `2001:db8::1`"))?;
+                (kind, address.to_string())
+            }
+            IndicatorKind::Network => {
+                let cidr = Cidr::parse(text).ok_or_else(|| wrong("a network; write `192.0.2.0/24`"))?;
+                self.networks.push((cidr, label));
+                return Ok(());
+            }
+            IndicatorKind::Domain => {
+                let name = fold(text.trim_start_matches("*.").trim_matches('.'));
+                if !domain(&name) {
+                    return Err(wrong("a domain; write `example.org`"));
+                }
+                (kind, name)
+            }
+            IndicatorKind::FileHash => {
+                if !hex_digest(text) {
+                    return Err(wrong("a hash; write 32, 40 or 64 hexadecimal digits"));
+                }
+                (kind, text.to_ascii_lowercase())
+            }
+            IndicatorKind::Url => (kind, canonical_url(text).ok_or_else(|| wrong("a URL; write `https://host/path`"))?),
+        };
+        self.keys.push(key(kind, canonical.as_bytes()) | u128::from(label));
+        Ok(())
+    }
+
+    /// Sort, and build the filter.
+    #[must_use]
+    pub fn build(mut self) -> Indicators {
+        self.keys.sort_unstable();
+        self.keys.dedup_by_key(|key| *key >> 8);
+        let blocks = (self.keys.len().saturating_mul(FILTER_BITS) / 512).saturating_add(1);
+        let mut filter = vec![[0_u64; 8]; blocks].into_boxed_slice();
+        let mut directory = vec![0_u32; (1 << DIRECTORY_BITS) + 1].into_boxed_slice();
+        for key in &self.keys {
+            let (block, bits) = places(*key, blocks);
+            if let Some(words) = filter.get_mut(block) {
+                words.iter_mut().zip(bits).for_each(|(word, bit)| *word |= bit);
+            }
+            if let Some(count) = directory.get_mut(bucket(*key).saturating_add(1)) {
+                *count = count.saturating_add(1);
+            }
+        }
+        let mut sum = 0_u32;
+        for count in &mut directory {
+            sum = sum.saturating_add(*count);
+            *count = sum;
+        }
+        Indicators { keys: self.keys.into_boxed_slice(), directory, filter, networks: self.networks.into_boxed_slice() }
+    }
+}
+
+impl Indicators {
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.keys.len().saturating_add(self.networks.len())
+    }
+
+    /// There are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Every indicator that occurs in a value of the record. Values are looked at whole, as `name=value` lists (Sysmon
+    /// writes hashes so), and for URLs inside them. Allocates only for hits.
+    pub fn matches(&self, view: &View<'_>, out: &mut Vec<Hit>) {
+        out.clear();
+        if !self.is_empty() {
+            self.item(view.root(), out);
+        }
+    }
+
+    fn item(&self, item: Item<'_>, out: &mut Vec<Hit>) {
+        match item.kind() {
+            Kind::Scalar(Scalar::Str(text)) => self.text(text, out),
+            Kind::Scalar(_) => {}
+            Kind::Array(elements) => elements.into_iter().for_each(|element| self.item(element, out)),
+            Kind::Object(members) => members.into_iter().for_each(|(_, item)| self.item(item, out)),
+        }
+    }
+
+    fn text(&self, text: &str, out: &mut Vec<Hit>) {
+        let text = text.trim();
+        if text.len() < 4 {
+            return;
+        }
+        if text.len() <= VALUE_BYTES_MAX {
+            match shape(text) {
+                Shape::Word => self.word(text, out),
+                Shape::List => text.split([',', ';', '|', ' ']).for_each(|part| {
+                    let value = part.split_once('=').map_or(part, |(_, value)| value);
+                    if hex_digest(value) {
+                        self.ask(IndicatorKind::FileHash, value, out);
+                    }
+                }),
+                Shape::Other => {}
+            }
+        }
+        for (at, _) in text.match_indices("://").take(16) {
+            self.url_around(text, at, out);
+        }
+    }
+
+    /// A value of letters, digits, dots, colons, dashes: an address, a hash or a domain.
+    fn word(&self, text: &str, out: &mut Vec<Hit>) {
+        if hex_digest(text) {
+            self.ask(IndicatorKind::FileHash, text, out);
+        } else if text.len() <= 45 && text.bytes().all(|b| b.is_ascii_hexdigit() || matches!(b, b'.' | b':')) {
+            self.host(text, out);
+        } else {
+            self.domain(text, out);
+        }
+    }
+
+    fn host(&self, text: &str, out: &mut Vec<Hit>) {
+        match text.parse::<IpAddr>() {
+            Ok(address) => {
+                // Most addresses are written canonically already.
+                self.ask(IndicatorKind::Address, &address.to_string(), out);
+                for (network, label) in &self.networks {
+                    if network.contains(address) {
+                        out.push(Hit { kind: IndicatorKind::Network, label: *label, value: text.to_owned() });
+                    }
+                }
+            }
+            Err(_) => self.domain(text, out),
+        }
+    }
+
+    fn domain(&self, text: &str, out: &mut Vec<Hit>) {
+        let text = text.trim_end_matches('.');
+        if !domain(text) {
+            return;
+        }
+        let mut rest = text;
+        // The last label alone is a top-level domain and no indicator.
+        while let Some((_, parent)) = rest.split_once('.') {
+            self.ask(IndicatorKind::Domain, rest, out);
+            rest = parent;
+        }
+    }
+
+    fn url_around(&self, text: &str, at: usize, out: &mut Vec<Hit>) {
+        let scheme_byte = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.');
+        let before = text.get(..at).unwrap_or_default();
+        let scheme = before.bytes().rev().take_while(|b| scheme_byte(*b)).count();
+        let Some(from) = text.get(at.saturating_sub(scheme)..) else { return };
+        let end = from.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>' | '`' | '\\'));
+        let Some(url) = from.get(..end.unwrap_or(from.len()).min(VALUE_BYTES_MAX)) else { return };
+        let Some(canonical) = canonical_url(url) else { return };
+        self.ask(IndicatorKind::Url, &canonical, out);
+        if let Some((_, rest)) = canonical.split_once("://") {
+            let authority = rest.split(['/', '?']).next().unwrap_or_default();
+            let host = authority.rsplit('@').next().unwrap_or_default();
+            let host = match host.strip_prefix('[').and_then(|inner| inner.split_once(']')) {
+                Some((inner, _)) => inner,
+                None => host.split(':').next().unwrap_or_default(),
+            };
+            self.host(host, out);
+        }
+    }
+
+    fn ask(&self, kind: IndicatorKind, text: &str, out: &mut Vec<Hit>) {
+        if let Some(label) = self.label(key_folded(kind, text)) {
+            out.push(Hit { kind, label, value: text.to_owned() });
+        }
+    }
+
+    fn label(&self, key: u128) -> Option<u8> {
+        let (block, bits) = places(key, self.filter.len());
+        let words = self.filter.get(block)?;
+        if words.iter().zip(bits).any(|(word, bit)| word & bit != bit) {
+            return None;
+        }
+        let bucket = bucket(key);
+        let range = *self.directory.get(bucket)? as usize..*self.directory.get(bucket.saturating_add(1))? as usize;
+        let found = self.keys.get(range)?.iter().find(|other| **other >> 8 == key >> 8)?;
+        Some(found.to_le_bytes()[0])
+    }
+}
+
+enum Shape {
+    Word,
+    List,
+    Other,
+}
+
+/// One look at the bytes: most values of an event are paths or sentences and are done with here.
+fn shape(text: &str) -> Shape {
+    let (mut dots, mut equals) = (false, false);
+    for byte in text.bytes() {
+        match byte {
+            b'.' | b':' => dots = true,
+            b'=' | b',' => equals = true,
+            b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'-' | b'_' => {}
+            _ => return Shape::Other,
+        }
+    }
+    match (equals, dots) {
+        (true, _) => Shape::List,
+        (false, true) => Shape::Word,
+        (false, false) if matches!(text.len(), 32 | 40 | 64) => Shape::Word,
+        (false, false) => Shape::Other,
+    }
+}
+
+fn hex_digest(text: &str) -> bool {
+    matches!(text.len(), 32 | 40 | 64) && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+fn domain(text: &str) -> bool {
+    text.len() <= DOMAIN_BYTES_MAX
+        && text.contains('.')
+        && text.split('.').all(|label| !label.is_empty() && label.len() <= 63)
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_') || !b.is_ascii())
+}
+
+/// Scheme and authority in lower case, no fragment, `/` as the least path.
+fn canonical_url(text: &str) -> Option<String> {
+    let (scheme, rest) = text.split_once("://").filter(|(scheme, rest)| !scheme.is_empty() && !rest.is_empty())?;
+    let rest = rest.split('#').next().unwrap_or_default();
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at_checked(end)?;
+    let slash = if path.starts_with('/') { "" } else { "/" };
+    Some(format!("{}://{}{slash}{path}", scheme.to_ascii_lowercase(), authority.to_ascii_lowercase()))
+}
+
+/// The key of a text, ASCII letters folded where its kind has no case.
+fn key_folded(kind: IndicatorKind, text: &str) -> u128 {
+    if kind == IndicatorKind::Url || !text.bytes().any(|b| b.is_ascii_uppercase() || !b.is_ascii()) {
+        return key(kind, text.as_bytes());
+    }
+    key(kind, fold(text).as_bytes())
+}
+
+/// Two independent 64-bit hashes, the low 8 bits left free for the label.
+fn key(kind: IndicatorKind, text: &[u8]) -> u128 {
+    let half = |seed: u8| {
+        let mut hasher = DefaultHasher::new();
+        hasher.write_u8(seed);
+        hasher.write_u8(kind as u8);
+        hasher.write(text);
+        u128::from(hasher.finish())
+    };
+    (half(1) << 64 | half(2)) & !0xff
+}
+
+fn bucket(key: u128) -> usize {
+    usize::try_from(key >> (128 - DIRECTORY_BITS)).unwrap_or(0)
+}
+
+/// The block of a key, and one bit in each of its words.
+fn places(key: u128, blocks: usize) -> (usize, [u64; 8]) {
+    let low = u64::try_from(key >> 8 & u128::from(u64::MAX)).unwrap_or(0);
+    let block = usize::try_from((key >> 64) % u128::try_from(blocks.max(1)).unwrap_or(1)).unwrap_or(0);
+    let mut bits = [0_u64; 8];
+    for (bit, shift) in bits.iter_mut().zip((0..48_u32).step_by(6)) {
+        *bit = 1 << (low >> shift & 63);
+    }
+    (block, bits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hits(indicators: &Indicators, record: &str) -> Vec<(IndicatorKind, u8, String)> {
+        let (mut parser, mut out) = (event::Parser::new(), Vec::new());
+        indicators.matches(&parser.parse(record.as_bytes()).unwrap(), &mut out);
+        out.into_iter().map(|hit| (hit.kind, hit.label, hit.value)).collect()
+    }
+
+    #[test]
+    fn every_kind_is_found_and_neighbours_are_not() {
+        use IndicatorKind::{Address, Domain, FileHash, Network, Url};
+        let mut builder = IndicatorBuilder::default();
+        for (kind, value, label) in [
+            (Address, "192.0.2.7", 1),
+            (Address, "2001:DB8::1", 1),
+            (Network, "198.51.100.0/24", 2),
+            (Domain, "Evil.example.org", 3),
+            (FileHash, "D41D8CD98F00B204E9800998ECF8427E", 4),
+            (Url, "HTTP://Bad.example/Path?q=1#frag", 5),
+        ] {
+            builder.add(kind, value, label).unwrap();
+        }
+        assert!(builder.add(Domain, "localhost", 0).is_err());
+        assert!(builder.add(FileHash, "xyz", 0).is_err());
+        let indicators = builder.build();
+        assert_eq!(indicators.len(), 6);
+        let one = |record: &str| hits(&indicators, record);
+        assert_eq!(one(r#"{"a":{"ip":["192.0.2.7"]}}"#), [(Address, 1, "192.0.2.7".into())]);
+        assert_eq!(one(r#"{"ip":"2001:0db8:0::1"}"#), [(Address, 1, "2001:db8::1".into())]);
+        assert_eq!(one(r#"{"ip":"198.51.100.9"}"#), [(Network, 2, "198.51.100.9".into())]);
+        assert_eq!(one(r#"{"q":"a.b.EVIL.example.org."}"#), [(Domain, 3, "EVIL.example.org".into())]);
+        assert_eq!(one(r#"{"Hashes":"SHA1=00,MD5=d41d8cd98f00b204e9800998ecf8427e"}"#).len(), 1);
+        assert_eq!(one(r#"{"c":"curl \"http://bad.example/Path?q=1#x\" -o y"}"#)[0].0, Url);
+        assert_eq!(one(r#"{"c":"get https://x.evil.example.org:8443/y"}"#)[0].0, Domain);
+        for record in [
+            r#"{"ip":"192.0.2.8"}"#,
+            r#"{"ip":"198.51.101.9"}"#,
+            r#"{"q":"notevil.example.org"}"#,
+            r#"{"q":"example.org"}"#,
+            r#"{"c":"http://bad.example/path?q=1"}"#,
+            r#"{"h":"d41d8cd98f00b204e9800998ecf8427f"}"#,
+        ] {
+            assert_eq!(one(record), [], "{record}");
+        }
+    }
+
+    #[test]
+    fn many_are_all_found() {
+        let mut builder = IndicatorBuilder::default();
+        let name = |n: u32| format!("host{n}.example{}.org", n % 97);
+        for n in 0..20_000 {
+            builder.add(IndicatorKind::Domain, &name(n), 7).unwrap();
+        }
+        let indicators = builder.build();
+        for n in (0..40_000).step_by(7) {
+            let found = !hits(&indicators, &format!(r#"{{"q":"{}"}}"#, name(n))).is_empty();
+            assert_eq!(found, n < 20_000, "{n}");
+        }
+    }
+}
