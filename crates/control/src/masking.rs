@@ -52,11 +52,8 @@ pub(crate) fn mask(paths: &BTreeSet<String>, value: &mut Value) {
 
 fn mask_one(steps: &[&str], value: &mut Value) {
     match (steps.split_first(), value) {
-        (None, value) => {
-            if !value.is_null() {
-                *value = Value::from(BLANK);
-            }
-        }
+        (None, Value::Null) => {}
+        (None, value) => *value = Value::from(BLANK),
         (Some(_), Value::Array(items)) => items.iter_mut().for_each(|item| mask_one(steps, item)),
         (Some((first, rest)), Value::Object(fields)) => match fields.get_mut(*first) {
             Some(field) => mask_one(rest, field),

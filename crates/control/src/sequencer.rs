@@ -14,6 +14,8 @@ use store::{Advance, AuditEntry, Commit, Node, TreeState};
 
 /// How many leaves one step hashes: bounds its transaction.
 const STEP_LEAVES: u32 = 256;
+/// How many tenants' heads one commit records.
+const COMMIT_LEAVES: usize = 256;
 /// How long at most a committed leaf waits to be hashed.
 const ROUND: Duration = Duration::from_millis(250);
 
@@ -75,9 +77,9 @@ impl Control {
             }
         }
         let mut entries = entries.into_iter();
-        if let Some(first) = entries.next() {
-            let commit = entries.fold(Commit::new(self.now(), first), Commit::record);
-            self.store.commit(commit).await?;
+        while let Some(first) = entries.next() {
+            let rest = entries.by_ref().take(COMMIT_LEAVES - 1);
+            self.store.commit(rest.fold(Commit::new(self.now(), first), Commit::record)).await?;
         }
         for state in self.store.audit_backlog().await? {
             if state.tree == Owner::Provider {

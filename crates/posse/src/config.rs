@@ -98,7 +98,11 @@ pub(crate) fn read(arguments: &[OsString], variable: &dyn Fn(&str) -> Option<Str
         let (flag, inline) = text.split_once('=').map_or((text, None), |(flag, value)| (flag, Some(value.to_owned())));
         let mut value = || match inline.clone() {
             Some(value) => Ok(value),
-            None => rest.next().and_then(|next| next.to_str()).map(str::to_owned).with_context(|| format!("`{flag}` needs a value")),
+            None => rest
+                .next()
+                .and_then(|next| next.to_str())
+                .map(str::to_owned)
+                .with_context(|| format!("`{flag}` needs a value")),
         };
         match flag {
             "-h" | "--help" => return Ok(Asked::Help),
@@ -139,6 +143,8 @@ mod tests {
         let flags = |flags: &[&str]| read(&flags.iter().map(OsString::from).collect::<Vec<_>>(), &|_| None);
         assert!(flags(&["--data-dir", "/nowhere", "--lissten", "x"]).is_err());
         assert!(flags(&["--listen", "127.0.0.1:0"]).is_err());
-        assert!(matches!(flags(&["--data-dir=/nowhere"]), Ok(Asked::Serve { listen, .. }) if listen == "127.0.0.1:7300"));
+        assert!(
+            matches!(flags(&["--data-dir=/nowhere"]), Ok(Asked::Serve { listen, .. }) if listen == "127.0.0.1:7300")
+        );
     }
 }

@@ -34,7 +34,14 @@ pub(crate) async fn open(data_dir: &Path, config: &Config) -> anyhow::Result<Con
         None => (store::Config::sqlite(data_dir), "sqlite"),
     };
     let store = Store::open(target, clock.clone(), entropy.clone()).await.context("the state cannot be opened")?;
-    let opened = Opened { store, clock, entropy, settings: settings(config, engine), registry: Registry::platform(), master_key };
+    let opened = Opened {
+        store,
+        clock,
+        entropy,
+        settings: settings(config, engine),
+        registry: Registry::platform(),
+        master_key,
+    };
     let token_file = data_dir.join("bootstrap-token");
     opened.open(|token| write_secret(&token_file, token)).await.context("the gate cannot be opened")
 }

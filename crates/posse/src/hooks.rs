@@ -41,7 +41,8 @@ impl PlatformHooks {
     pub(crate) fn new(control: Control) -> Self {
         let mut registry = Registry::with_prefix("posse");
         let calls = Family::default();
-        let durations: Family<OperationLabel, Histogram, fn() -> Histogram> = Family::new_with_constructor(|| Histogram::new(BUCKETS));
+        let durations: Family<OperationLabel, Histogram, fn() -> Histogram> =
+            Family::new_with_constructor(|| Histogram::new(BUCKETS));
         let (batches, committed) = (Gauge::default(), Gauge::default());
         registry.register("calls", "Requests by operation and status", calls.clone());
         registry.register("call_duration_seconds", "Time from request to answer", durations.clone());
@@ -70,7 +71,11 @@ impl Hooks for PlatformHooks {
         })
     }
 
-    fn metrics<'a>(&'a self, credential: Option<&'a Credential>, origin: &'a Origin) -> Future<'a, Result<String, Problem>> {
+    fn metrics<'a>(
+        &'a self,
+        credential: Option<&'a Credential>,
+        origin: &'a Origin,
+    ) -> Future<'a, Result<String, Problem>> {
         Box::pin(async move {
             // Whoever may see what this installation is may see its measurements: one operation judges both.
             let call = Call {

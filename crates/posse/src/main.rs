@@ -1,6 +1,7 @@
 //! The binary and only composition root: reads one typed configuration, opens store, gate and server, and hands every
 //! other command to the command line. Holds no logic of its own.
 
+mod bench;
 mod config;
 mod data_dir;
 mod hooks;
@@ -11,23 +12,32 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-const SERVE: Other = Other { name: "serve", about: "Start everything that a data folder holds, with REST and MCP on one address" };
+const SERVE: Other =
+    Other { name: "serve", about: "Start everything that a data folder holds, with REST and MCP on one address" };
+
+const BENCH: Other = Other { name: "bench", about: "Measure this binary on this machine" };
+
+/// A command that the binary carries out itself.
+type OwnCommand = fn(&[std::ffi::OsString]) -> anyhow::Result<()>;
 
 fn main() -> ExitCode {
     let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
-    if arguments.get(1).is_some_and(|first| first == SERVE.name) {
-        return match serve::run(arguments.get(2..).unwrap_or_default()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("posse serve: {error:#}");
-                ExitCode::FAILURE
-            }
-        };
+    let own: [(Other, OwnCommand); 2] = [(SERVE, serve::run), (BENCH, bench::run)];
+    for (other, run) in own {
+        if arguments.get(1).is_some_and(|first| first == other.name) {
+            return match run(arguments.get(2..).unwrap_or_default()) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    eprintln!("posse {}: {error:#}", other.name);
+                    ExitCode::FAILURE
+                }
+            };
+        }
     }
     let program = Program {
         specs: api::specs(),
         version: env!("CARGO_PKG_VERSION"),
-        others: vec![SERVE],
+        others: vec![SERVE, BENCH],
         open_data_dir: Some(Box::new(|folder| {
             Box::pin(async move {
                 let opened = data_dir::open_offline(&folder).await;
