@@ -1,0 +1,227 @@
+//! The permission matrix: every operation x shipped role x place, by real calls, equal to what `policy.matrix` says.
+//!
+//! How a cell of `policy.matrix` reads as an answer: `autonomous` is `allow` (carried out, or refused by the object's
+//! state after policy let it through), `with_approval` is `ask`, `human_only` and `denied` are `deny` (403), or `hide`
+//! (404) where the caller may not even know of the target. `.` stands where an operation has no call at that place.
+
+use crate::golden;
+use api::Spec;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use testkit::cast::{Member, login, run};
+use testkit::{Answer, Cast, Place, Platform};
+
+/// Fields that place a call: an id of something that belongs somewhere.
+const PLACING: [&str; 12] = [
+    "agent",
+    "approval",
+    "assignment",
+    "call",
+    "job",
+    "kill_switch",
+    "owner",
+    "role",
+    "service_key",
+    "target",
+    "tenant",
+    "user",
+];
+
+/// Where the handler asks for more than policy can: the matrix says what policy says.
+const NARROWER: [(&str, &str); 1] = [("approval.cancel", "only who proposed a call can take it back")];
+
+fn placed(spec: &Spec) -> bool {
+    spec.fields().any(|(name, _)| PLACING.contains(&name)) && spec.meta.family() != "policy"
+        || spec.meta.id == "policy.can_i"
+}
+
+/// Whether the operation has a call of this member at this place.
+fn has_call(spec: &Spec, member: &Member, place: Place) -> bool {
+    if !placed(spec) {
+        return place == if member.provider { Place::Provider } else { Place::Own };
+    }
+    // Without a tenant such a call means the caller's own place.
+    member.provider || place != Place::Provider || spec.fields().all(|(name, _)| name != "tenant")
+}
+
+fn word(spec: &Spec, answer: &Answer) -> &'static str {
+    let narrower = |(id, why): &(&str, &str)| {
+        *id == spec.meta.id && answer.body["detail"].as_str().is_some_and(|detail| detail.starts_with(why))
+    };
+    match answer.status {
+        200 | 409 | 412 => "allow",
+        202 => "ask",
+        403 if NARROWER.iter().any(narrower) => "allow",
+        403 if answer.problem() == "denied" => "deny",
+        404 => "hide",
+        status => panic!("{}: {status} {}", spec.meta.id, answer.body),
+    }
+}
+
+/// Put back what the last call took away, so that the next one meets the same.
+async fn mend(platform: &Platform, cast: &Cast, spec: &Spec, place: Place) {
+    let chief = &cast.chief.token;
+    let tenant = cast.tenant(place).map(|tenant| json!({ "tenant": tenant }));
+    match spec.meta.id {
+        "tenant.suspend" => {
+            platform.done(chief, "tenant.resume", &tenant.unwrap()).await;
+        }
+        "role.unassign" => {
+            let mut given = json!({ "principal": cast.things[&place]["user"], "role": "viewer" });
+            if let Some(tenant) = tenant {
+                given["tenant"] = tenant["tenant"].clone();
+            }
+            let again = platform.done(chief, "role.assign", &given).await;
+            assert_eq!(again["id"], cast.things[&place]["assignment"].as_str());
+        }
+        _ => {}
+    }
+}
+
+/// Objects that a call consumes: a fresh one for each.
+async fn consumed(platform: &Platform, cast: &Cast, spec: &Spec, place: Place, input: &mut Value) {
+    let chief = &cast.chief.token;
+    let mut made = json!({});
+    if let Some(tenant) = cast.tenant(place) {
+        made["tenant"] = tenant.into();
+    }
+    match spec.meta.id {
+        "role.delete" => {
+            made["name"] = cast.fresh("gone").into();
+            made["operations"] = json!(["tenant.get"]);
+            input["role"] = platform.done(chief, "role.create", &made).await["role"].clone();
+        }
+        "user.deactivate" | "user.reset_password" => {
+            made["email"] = format!("{}@example.com", cast.fresh("spare")).into();
+            made["display_name"] = "Spare".into();
+            input["user"] = platform.done(chief, "user.create", &made).await["id"].clone();
+        }
+        _ => {}
+    }
+}
+
+async fn cell(platform: &Platform, cast: &Cast, spec: &Spec, member: &Member, place: Place) -> &'static str {
+    let Some(mut input) = cast.input(spec, place).filter(|_| has_call(spec, member, place)) else { return "." };
+    consumed(platform, cast, spec, place, &mut input).await;
+    let answer = platform.call(&member.token, spec.meta.id, &input).await;
+    if answer.status == 200 {
+        mend(platform, cast, spec, place).await;
+    }
+    word(spec, &answer)
+}
+
+/// What `policy.matrix` says of a member, as words of the golden file.
+async fn said(platform: &Platform, cast: &Cast, member: &Member) -> BTreeMap<(Place, String), &'static str> {
+    let mut said = BTreeMap::new();
+    let both = json!({ "principal": member.principal, "tenants": [cast.own, cast.other] });
+    let mut tables = vec![platform.done(&cast.chief.token, "policy.matrix", &both).await];
+    if member.provider {
+        let own = json!({ "principal": member.principal });
+        tables.push(platform.done(&cast.chief.token, "policy.matrix", &own).await);
+    }
+    for cell in tables.iter().flat_map(|table| table["cells"].as_array().unwrap()) {
+        let place = match cell["tenant"].as_str() {
+            Some(tenant) if tenant == cast.own => Place::Own,
+            Some(_) => Place::Other,
+            None => Place::Provider,
+        };
+        let word = match cell["authority"].as_str().unwrap() {
+            "autonomous" => "allow",
+            "with_approval" => "ask",
+            "human_only" | "denied" => "no",
+            other => panic!("{other}"),
+        };
+        said.insert((place, cell["operation"].as_str().unwrap().to_owned()), word);
+    }
+    said
+}
+
+fn table(cast: &Cast, specs: &[Spec], cells: &BTreeMap<(Place, &str, &str), &'static str>) -> String {
+    let mut text = "# Who may do what, as real calls were answered (crates/control/tests/it/matrix.rs).\n\
+        # allow: carried out, or let through by policy and refused by the object's state; ask: waits for approval;\n\
+        # deny: 403; hide: 404, the caller may not even know of the target; `.`: no such call at this place.\n"
+        .to_owned();
+    for place in Place::ALL {
+        let names: Vec<&str> = cast.members.iter().map(|member| member.name.as_str()).collect();
+        write!(text, "\n{:<27}", format!("[{}]", place.as_str())).unwrap();
+        for name in &names {
+            write!(text, " {name}").unwrap();
+        }
+        text.push('\n');
+        for spec in specs {
+            let row: Vec<&str> = names.iter().map(|name| cells[&(place, spec.meta.id, *name)]).collect();
+            if row.iter().all(|cell| *cell == ".") {
+                continue;
+            }
+            write!(text, "{:<27}", spec.meta.id).unwrap();
+            for (name, cell) in names.iter().zip(row) {
+                write!(text, " {cell:<width$}", width = name.len()).unwrap();
+            }
+            text.truncate(text.trim_end().len());
+            text.push('\n');
+        }
+    }
+    text
+}
+
+#[tokio::test]
+async fn real_calls_and_the_matrix_say_the_same() {
+    let platform = Platform::start().await;
+    let cast = Cast::of(&platform).await;
+    let specs = api::specs();
+    let (mut cells, mut disagree, mut tried) = (BTreeMap::new(), Vec::new(), BTreeSet::new());
+    for member in &cast.members {
+        let said = said(&platform, &cast, member).await;
+        for place in Place::ALL {
+            for spec in &specs {
+                let anonymous = spec.meta.anonymous || spec.meta.id == "me.logout";
+                let real = if anonymous { "." } else { cell(&platform, &cast, spec, member, place).await };
+                cells.insert((place, spec.meta.id, member.name.as_str()), real);
+                if real == "." {
+                    continue;
+                }
+                tried.insert(spec.meta.id);
+                let expected = said.get(&(place, spec.meta.id.to_owned())).copied().unwrap_or("no");
+                if expected != real && !(expected == "no" && matches!(real, "deny" | "hide")) {
+                    disagree.push(format!(
+                        "{} at {} as {}: matrix {expected}, real {real}",
+                        spec.meta.id,
+                        place.as_str(),
+                        member.name
+                    ));
+                }
+            }
+        }
+    }
+    assert!(disagree.is_empty(), "{disagree:#?}");
+    for member in &cast.members {
+        sign_out(&platform, &cast, member, &mut cells).await;
+    }
+    tried.extend(["me.login", "me.logout"]);
+    golden::check("spec/gate/permissions.txt", &table(&cast, &specs, &cells));
+    let untried: Vec<&str> = specs.iter().map(|spec| spec.meta.id).filter(|id| !tried.contains(id)).collect();
+    golden::check("spec/gate/operations-without-authorization-test.txt", &untried.join("\n"));
+    assert!(untried.is_empty(), "{untried:?}");
+}
+
+/// Signing in and out, with a credential that nothing else needs.
+async fn sign_out<'a>(
+    platform: &Platform,
+    cast: &Cast,
+    member: &'a Member,
+    cells: &mut BTreeMap<(Place, &'a str, &'a str), &'static str>,
+) {
+    let place = if member.provider { Place::Provider } else { Place::Own };
+    let token = match member.principal.split('_').next().unwrap() {
+        "user" => {
+            cells.insert((place, "me.login", &member.name), "allow");
+            login(platform, &format!("{}@example.com", member.name)).await
+        }
+        "agent" => run(platform, cast.member("tenant_admin"), &member.principal, &cast.own).await,
+        _ => member.token.clone(),
+    };
+    assert_eq!(platform.call(&token, "me.logout", &json!({})).await.status, 200, "{}", member.name);
+    assert_eq!(platform.call(&token, "me.get", &json!({})).await.status, 401, "{}", member.name);
+    cells.insert((place, "me.logout", &member.name), "allow");
+}
