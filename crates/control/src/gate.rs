@@ -120,7 +120,10 @@ impl Control {
     ) -> Result<Passage<'a>, Refusal> {
         let mut shown = call.input.clone();
         let holds_secret = masking::blank_secrets(&spec.input_schema, &mut shown);
-        let canonical = canonical_json(&call.input).map_err(|error| Problem::fault("", error.to_string()))?;
+        // What has no canonical form is over a limit of the schema too, which knows the field.
+        let canonical = canonical_json(&call.input).map_err(|error| {
+            spec.validate(&call.input).err().unwrap_or_else(|| Problem::fault("", error.to_string()))
+        })?;
         let shown_canonical = if holds_secret { canonical_json(&shown).unwrap_or_default() } else { canonical.clone() };
         // Keyed, so that nobody who reads the store can guess a secret from its digest.
         let digest = self.cursors.tag(&[b"call", spec.meta.id.as_bytes(), &canonical]);
