@@ -10,11 +10,16 @@ const CELL_CHARS_MAX: usize = 48;
 
 /// A list: a heading and a line for each item.
 pub(crate) fn of_items(items: &[Value], spec: &Spec) -> String {
-    let columns = columns(items, spec);
+    let declared = spec.output_schema.pointer("/properties/items/items/properties").and_then(Value::as_object);
+    of_rows(items, declared.map(|fields| fields.keys().cloned().collect()))
+}
+
+fn of_rows(items: &[Value], declared: Option<Vec<String>>) -> String {
+    let columns = columns(items, declared);
     if columns.is_empty() {
         return items.iter().map(|item| format!("{}\n", cell(item))).collect();
     }
-    let mut rows = vec![columns.iter().map(|name| name.to_uppercase()).collect::<Vec<_>>()];
+    let mut rows = vec![columns.iter().map(|name| clean(name, false).to_uppercase()).collect::<Vec<_>>()];
     rows.extend(
         items
             .iter()
@@ -37,7 +42,7 @@ pub(crate) fn of_object(document: &Value) -> String {
             }
             Value::Array(items) if items.iter().any(|item| item.is_object() || item.is_array()) => {
                 out.push_str(&format!("{name}\n"));
-                out.extend(items.iter().map(|item| format!("  {}\n", clean(&item.to_string(), false))));
+                out.extend(of_rows(items, None).lines().map(|line| format!("  {line}\n")));
             }
             value => out.push_str(&format!("{name:<width$}  {}\n", whole(value))),
         }
@@ -45,13 +50,9 @@ pub(crate) fn of_object(document: &Value) -> String {
     out
 }
 
-/// The fields that a person looks for first: those of the declared output, in its order, that hold plain values.
-fn columns(items: &[Value], spec: &Spec) -> Vec<String> {
-    let declared = spec
-        .output_schema
-        .pointer("/properties/items/items/properties")
-        .and_then(Value::as_object)
-        .map(|fields| fields.keys().cloned().collect::<Vec<_>>());
+/// The fields that a person looks for first: those that are declared, else those of the first item, in that order, as
+/// far as they hold plain values.
+fn columns(items: &[Value], declared: Option<Vec<String>>) -> Vec<String> {
     let seen = || items.first().and_then(Value::as_object).map(|item| item.keys().cloned().collect());
     let fits = |name: &String| {
         let mut values = items.iter().filter_map(|item| item.get(name.as_str())).peekable();
@@ -130,8 +131,9 @@ mod tests {
 
     #[test]
     fn an_object_is_a_line_for_each_field() {
-        let text =
-            of_object(&json!({ "id": "x", "tags": ["a", "b"], "note": "one\ntwo", "parts": [{ "n": 1 }], "no": null }));
-        assert_eq!(text, "id     x\ntags   a, b\nnote\n  one\n  two\nparts\n  {\"n\":1}\nno     \n");
+        let text = of_object(
+            &json!({ "id": "x", "tags": ["a", "b"], "note": "one\ntwo", "parts": [{ "n": 1, "of": "x" }], "no": null }),
+        );
+        assert_eq!(text, "id     x\ntags   a, b\nnote\n  one\n  two\nparts\n  N  OF\n  1  x\nno     \n");
     }
 }
