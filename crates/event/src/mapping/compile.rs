@@ -4,7 +4,7 @@
 use super::column::COLUMNS;
 use super::file::{ClassFile, DetectFile, FormFile, FullSource, MappingFile, Paths, SourceFile};
 use super::plan::{Consumed, Convert, Detect, Field, Mapping, MappingFault, Pattern, Plan, Segment, Source};
-use super::value::Target;
+use super::value::{Target, Value};
 use crate::ocsf::{Attribute, Constraint, Entry, Requirement, Schema};
 use crate::path::FieldPath;
 use regex::Regex;
@@ -131,7 +131,7 @@ impl Compiler<'_> {
             fields.extend(field);
         }
         self.complete(&class.entry, &mut fields, &file.class);
-        fields.extend(self.field(&class.entry, "metadata.profiles", &constant("profiles")).map(|mut field| {
+        fields.extend(self.field(&class.entry, "metadata.profiles", &constant("none")).map(|mut field| {
             field.source = Source { profiles: true, ..Source::default() };
             field
         }));
@@ -139,20 +139,23 @@ impl Compiler<'_> {
         fields.sort_by(|left, right| left.path.cmp(&right.path));
         rivals(self.schema, &class.entry, &mut fields);
         let groups = group(&mut fields);
+        let activity_target = match self.schema.attribute(&class.entry, "activity_id") {
+            Some(attribute) => Target::Choice(self.schema.values(attribute).unwrap_or(&[])),
+            None => Target::Int,
+        };
+        let place = format!("{} activity", file.class);
         let activity = match &file.activity {
-            SourceFile::Path(caption) => self.source(&constant(caption), &file.class),
-            other => self.source(other, &file.class),
+            SourceFile::Path(caption) => self.source(&constant(caption), &activity_target, false, &place),
+            other => self.source(other, &activity_target, false, &place),
         };
         for field in &fields {
             let whole = matches!(field.target, Target::Json);
             field.source.paths.iter().for_each(|path| consumed.add(path, whole));
         }
         activity.paths.iter().for_each(|path| consumed.add(path, false));
-        let activity_target = match self.schema.attribute(&class.entry, "activity_id") {
-            Some(attribute) => Target::Choice(self.schema.values(attribute).unwrap_or(&[])),
-            None => Target::Int,
-        };
-        self.check_constant(&activity, &activity_target, &format!("{} activity", file.class));
+        let mut profiles: Vec<&'static str> = fields.iter().filter_map(|field| field.profile).collect();
+        profiles.sort_unstable();
+        profiles.dedup();
         Some(Plan {
             class_uid: class.uid,
             category_uid: class.category_uid,
@@ -161,6 +164,7 @@ impl Compiler<'_> {
             activity_target,
             fields,
             groups,
+            profiles,
             consumed,
         })
     }
@@ -191,15 +195,15 @@ impl Compiler<'_> {
         }
         let attribute = last?;
         let list = attribute.array && matches!(path.last(), Some(Segment::Key(_)));
-        let mut source_ = self.source(source, text);
-        source_.alone = path.len() == 1 || text.starts_with("metadata.");
         let mut target = self.target(attribute);
         if let SourceFile::Full(full) = source
             && full.convert.as_deref() == Some("hashes")
         {
             target = Target::Hashes;
         }
-        self.check_constant(&source_, &target, text);
+        let list = list && !matches!(target, Target::Hashes | Target::Json);
+        let mut source_ = self.source(source, &target, list, text);
+        source_.alone = path.len() == 1 || text.starts_with("metadata.");
         let shown = path.iter().fold(String::new(), |mut shown, segment| {
             let (dot, part) = match segment {
                 Segment::Index(number) => (".", number.to_string()),
@@ -213,7 +217,7 @@ impl Compiler<'_> {
         Some(Field {
             column: COLUMNS.iter().position(|column| column.path == shown),
             text: shown,
-            list: list && !matches!(target, Target::Hashes | Target::Json),
+            list,
             path,
             target,
             source: source_,
@@ -236,24 +240,33 @@ impl Compiler<'_> {
         }
     }
 
-    /// A constant or default must fit the attribute; a caption that no enumeration has is a fault, not 99.
-    fn check_constant(&mut self, source: &Source, target: &Target, place: &str) {
-        let lookups = source.lookup.values();
-        for text in source.constant.iter().chain(&source.default).chain(&source.fill).chain(lookups) {
-            let known = |values: &[(&str, &str)]| {
-                values.iter().any(|(key, caption)| key == text || caption.eq_ignore_ascii_case(text))
-            };
-            let fits = match target {
-                Target::Choice(values) => known(values),
-                other => other.cast_owned(text.clone()).is_some(),
-            };
-            if !fits {
-                self.fault(place, format!("`{text}` is not a value of this attribute"));
+    /// A constant or default as the attribute's type; a caption that no enumeration has is a fault, not 99.
+    fn made(
+        &mut self,
+        value: Option<&toml::Value>,
+        target: &Target,
+        list: bool,
+        place: &str,
+    ) -> Option<Value<'static>> {
+        let text = plain(value?);
+        self.check(&text, target, place);
+        let value = target.cast_owned(text)?;
+        Some(if list { Value::List(vec![value]) } else { value })
+    }
+
+    fn check(&mut self, text: &str, target: &Target, place: &str) {
+        let fits = match target {
+            Target::Choice(values) => {
+                values.iter().any(|(key, caption)| *key == text || caption.eq_ignore_ascii_case(text))
             }
+            other => other.cast_owned(text.to_owned()).is_some(),
+        };
+        if !fits {
+            self.fault(place, format!("`{text}` is not a value of this attribute"));
         }
     }
 
-    fn source(&mut self, file: &SourceFile, place: &str) -> Source {
+    fn source(&mut self, file: &SourceFile, target: &Target, list: bool, place: &str) -> Source {
         let full = match file {
             SourceFile::Path(path) => return Source { paths: self.locate(path), ..Source::default() },
             SourceFile::First(paths) => {
@@ -271,12 +284,14 @@ impl Compiler<'_> {
                 None
             }
         });
+        lookup.values().for_each(|text| self.check(text, target, place));
         let convert = match convert.as_deref() {
             None | Some("hashes") => Convert::None,
             Some("basename") => Convert::Basename,
             Some("lower") => Convert::Lower,
+            Some("parent") => Convert::Parent,
             Some(other) => {
-                self.fault(place, format!("`{other}` is no conversion; write basename, lower or hashes"));
+                self.fault(place, format!("`{other}` is no conversion; write basename, parent, lower or hashes"));
                 Convert::None
             }
         };
@@ -285,10 +300,10 @@ impl Compiler<'_> {
             regex,
             convert,
             lookup: lookup.clone(),
-            constant: constant.as_ref().map(plain),
+            constant: self.made(constant.as_ref(), target, list, place),
             alone: false,
-            default: default.as_ref().map(plain),
-            fill: fill.as_ref().map(plain),
+            default: self.made(default.as_ref(), target, list, place),
+            fill: self.made(fill.as_ref(), target, list, place),
             profiles: false,
         }
     }

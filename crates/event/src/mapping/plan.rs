@@ -1,7 +1,7 @@
 //! A mapping in the form in which it runs: conditions, fields in the order in which they are written, and what a
 //! record needs to be recognised. Made by `compile`, run by `run`; holds no file format and no schema.
 
-use super::value::Target;
+use super::value::{Target, Value};
 use crate::path::FieldPath;
 use crate::view::View;
 use regex::Regex;
@@ -79,6 +79,8 @@ pub(super) struct Plan {
     /// Sorted by path.
     pub(super) fields: Vec<Field>,
     pub(super) groups: usize,
+    /// The profiles that any of the fields comes with.
+    pub(super) profiles: Vec<&'static str>,
     pub(super) consumed: Consumed,
 }
 
@@ -112,12 +114,12 @@ pub(super) struct Source {
     pub(super) regex: Option<Regex>,
     pub(super) convert: Convert,
     pub(super) lookup: BTreeMap<String, String>,
-    pub(super) constant: Option<String>,
+    pub(super) constant: Option<Value<'static>>,
     /// The constant is written even where nothing else of its object is.
     pub(super) alone: bool,
-    pub(super) default: Option<String>,
+    pub(super) default: Option<Value<'static>>,
     /// Written only where something else of the object is.
-    pub(super) fill: Option<String>,
+    pub(super) fill: Option<Value<'static>>,
     /// The profiles that the event makes use of.
     pub(super) profiles: bool,
 }
@@ -127,6 +129,8 @@ pub(super) enum Convert {
     /// What follows the last slash or backslash.
     Basename,
     Lower,
+    /// What stands before the last slash or backslash.
+    Parent,
     #[default]
     None,
 }

@@ -106,16 +106,17 @@ impl Normaliser {
             out.time = Timestamp::from_micros(millis.saturating_mul(1000));
             out.time_from_source = true;
         }
-        let mut writer = Writer::new(&mut out.json);
         for (key, number) in [
-            ("activity_id", out.activity_id),
-            ("category_uid", i64::from(plan.category_uid)),
-            ("class_uid", i64::from(plan.class_uid)),
-            ("type_uid", i64::from(plan.class_uid).saturating_mul(100).saturating_add(out.activity_id)),
-            ("time", out.time.as_millis()),
+            ("{\"activity_id\":", out.activity_id),
+            (",\"category_uid\":", i64::from(plan.category_uid)),
+            (",\"class_uid\":", i64::from(plan.class_uid)),
+            (",\"type_uid\":", i64::from(plan.class_uid).saturating_mul(100).saturating_add(out.activity_id)),
+            (",\"time\":", out.time.as_millis()),
         ] {
-            writer.put(&[Segment::Key(key.to_owned())], |json| push(json, &number));
+            out.json.push_str(key);
+            push(&mut out.json, &number);
         }
+        let mut writer = Writer::new(&mut out.json);
         let used = |profile: &&str| {
             plan.fields.iter().zip(values).any(|(field, value)| {
                 field.profile == Some(*profile)
@@ -124,10 +125,7 @@ impl Normaliser {
         };
         for (field, value) in plan.fields.iter().zip(values) {
             if field.source.profiles {
-                let mut profiles: Vec<&str> = plan.fields.iter().filter_map(|field| field.profile).collect();
-                profiles.sort_unstable();
-                profiles.dedup();
-                let profiles: Vec<&str> = profiles.into_iter().filter(used).collect();
+                let profiles: Vec<&str> = plan.profiles.iter().copied().filter(used).collect();
                 if !profiles.is_empty() {
                     let list = profiles.into_iter().map(|profile| Value::Text(Cow::Borrowed(profile))).collect();
                     writer.put(&field.path, |json| Value::List(list).write(json));
@@ -242,17 +240,14 @@ enum Origin {
 
 /// The value of a source.
 fn evaluate<'v>(
-    source: &Source,
+    source: &'v Source,
     target: &Target,
     list: bool,
     record: &'v View<'_>,
     absent: &[String],
 ) -> Option<(Value<'v>, Origin)> {
-    let fallback = |text: &Option<String>| text.as_ref().and_then(|text| target.cast_owned(text.clone()));
-    let wrap = |value: Value<'v>| if list { Value::List(vec![value]) } else { value };
-    if source.constant.is_some() {
-        let origin = if source.alone { Origin::Mapping } else { Origin::Fill };
-        return fallback(&source.constant).map(|value| (wrap(value), origin));
+    if let Some(constant) = &source.constant {
+        return Some((constant.borrow(), if source.alone { Origin::Mapping } else { Origin::Fill }));
     }
     for path in &source.paths {
         let Some(item) = record.get(path) else { continue };
@@ -260,8 +255,8 @@ fn evaluate<'v>(
             return Some((value, Origin::Record));
         }
     }
-    let by_default = fallback(&source.default).map(|value| (wrap(value), Origin::Mapping));
-    by_default.or_else(|| fallback(&source.fill).map(|value| (wrap(value), Origin::Fill)))
+    let by_default = source.default.as_ref().map(|value| (value.borrow(), Origin::Mapping));
+    by_default.or_else(|| source.fill.as_ref().map(|value| (value.borrow(), Origin::Fill)))
 }
 
 fn read<'v>(source: &Source, target: &Target, list: bool, item: Item<'v>, absent: &[String]) -> Option<Value<'v>> {
@@ -299,16 +294,32 @@ fn convert<'v>(source: &Source, target: &Target, scalar: Scalar<'v>, absent: &[S
         }
         text = Cow::Owned(found);
     }
-    text = match source.convert {
-        Convert::None => text,
-        Convert::Lower => Cow::Owned(text.to_lowercase()),
-        Convert::Basename => Cow::Owned(text.rsplit(['\\', '/']).next().unwrap_or_default().to_owned()),
+    text = match (source.convert, text) {
+        (Convert::None, text) => text,
+        (Convert::Lower, text) => Cow::Owned(text.to_lowercase()),
+        (convert, Cow::Borrowed(text)) => Cow::Borrowed(part(convert, text)?),
+        (convert, Cow::Owned(text)) => Cow::Owned(part(convert, &text)?.to_owned()),
     };
+    if is_absent(&text, absent) {
+        return None;
+    }
     if !source.lookup.is_empty() {
         let found = source.lookup.get(text.as_ref()).or_else(|| source.lookup.get("*"))?;
-        text = Cow::Owned(found.clone());
+        return target.cast_owned(found.clone());
     }
-    target.cast_owned(text.into_owned())
+    match text {
+        Cow::Borrowed(text) => target.cast(Scalar::Str(text)),
+        Cow::Owned(text) => target.cast_owned(text),
+    }
+}
+
+/// What stands behind or before the last slash or backslash.
+fn part(convert: Convert, text: &str) -> Option<&str> {
+    let parts = text.rsplit_once(['\\', '/']);
+    match convert {
+        Convert::Parent => parts.map(|(parent, _)| parent),
+        _ => Some(parts.map_or(text, |(_, name)| name)),
+    }
 }
 
 /// Columns and observables of one written value.
@@ -329,19 +340,22 @@ fn note(field: &Field, value: &Value<'_>, origin: Origin, out: &mut Normalised) 
     }
     // What the mapping made up is no lead.
     let Some(type_id) = field.observable.filter(|_| origin == Origin::Record) else { return };
-    let mut add = |text: String| add_observable(type_id, &field.text, text, out);
     match value {
-        Value::Hashes(values) => values.iter().for_each(|(_, digest)| add((*digest).to_owned())),
-        Value::List(values) => values.iter().filter_map(Value::to_text).for_each(add),
-        value => value.to_text().into_iter().for_each(add),
+        Value::Hashes(values) => {
+            values.iter().for_each(|(_, digest)| add_observable(type_id, &field.text, digest, out));
+        }
+        Value::List(values) => {
+            values.iter().filter_map(Value::as_text).for_each(|text| add_observable(type_id, &field.text, text, out));
+        }
+        value => value.as_text().into_iter().for_each(|text| add_observable(type_id, &field.text, text, out)),
     }
 }
 
-fn add_observable(type_id: u16, path: &str, value: String, out: &mut Normalised) {
+fn add_observable(type_id: u16, path: &str, value: &str, out: &mut Normalised) {
     let Some(kind) = ObservableKind::of(type_id, path) else { return };
     let known = |other: &Observable| other.kind == kind && other.value == value;
     if out.observables.len() < OBSERVABLES_MAX && !out.observables.iter().any(known) {
-        out.observables.push(Observable { kind, type_id, path: path.to_owned(), value });
+        out.observables.push(Observable { kind, type_id, path: path.to_owned(), value: value.to_owned() });
     }
 }
 
@@ -381,7 +395,7 @@ fn observe(schema: &Schema, item: Item<'_>, entry: &Entry, path: &mut String, ou
         } else if let Some(type_id) = schema.observable(attribute) {
             let _ = value.scalars(&mut |scalar| {
                 if !scalar.is_null() {
-                    add_observable(type_id, path, scalar.to_text().into_owned(), out);
+                    add_observable(type_id, path, &scalar.to_text(), out);
                 }
                 ControlFlow::Continue(())
             });
@@ -390,23 +404,22 @@ fn observe(schema: &Schema, item: Item<'_>, entry: &Entry, path: &mut String, ou
     }
 }
 
-/// Writes nested JSON from paths that come sorted.
-struct Writer<'o> {
+/// Writes nested JSON from paths that come sorted, into an object that has members already.
+struct Writer<'o, 'p> {
     json: &'o mut String,
-    open: Vec<Segment>,
+    open: Vec<&'p Segment>,
     filled: Vec<bool>,
     /// Whether what is open at each level is an object; else it is a list.
     kinds: Vec<bool>,
 }
 
-impl<'o> Writer<'o> {
+impl<'o, 'p> Writer<'o, 'p> {
     fn new(json: &'o mut String) -> Self {
-        json.push('{');
-        Self { json, open: Vec::new(), filled: vec![false], kinds: Vec::new() }
+        Self { json, open: Vec::new(), filled: vec![true], kinds: Vec::new() }
     }
 
-    fn put(&mut self, path: &[Segment], value: impl FnOnce(&mut String)) {
-        let same = self.open.iter().zip(path).take_while(|(left, right)| left == right).count();
+    fn put(&mut self, path: &'p [Segment], value: impl FnOnce(&mut String)) {
+        let same = self.open.iter().zip(path).take_while(|(left, right)| **left == *right).count();
         // The last segment is the value itself and never stays open.
         let same = same.min(path.len().saturating_sub(1)).min(self.open.len());
         self.close_to(same);
@@ -424,7 +437,7 @@ impl<'o> Writer<'o> {
             if let Some(next) = path.get(level.saturating_add(1)) {
                 let object = matches!(next, Segment::Key(_));
                 self.json.push(if object { '{' } else { '[' });
-                self.open.push(segment.clone());
+                self.open.push(segment);
                 self.kinds.push(object);
                 self.filled.push(false);
             }

@@ -134,6 +134,24 @@ fn hashes(text: &str) -> Option<Value<'_>> {
 }
 
 impl Value<'_> {
+    /// The same value, borrowed.
+    pub(super) fn borrow(&self) -> Value<'_> {
+        match self {
+            Self::Bool(value) => Value::Bool(*value),
+            Self::Float(number) => Value::Float(*number),
+            Self::Hashes(values) => Value::Hashes(values.clone()),
+            Self::Int(number) => Value::Int(*number),
+            Self::Json(text) => Value::Json(text.clone()),
+            Self::List(values) => Value::List(values.iter().map(Value::borrow).collect()),
+            Self::Text(text) => Value::Text(Cow::Borrowed(text)),
+        }
+    }
+
+    /// The text, where this is one.
+    pub(super) fn as_text(&self) -> Option<&str> {
+        if let Self::Text(text) = self { Some(text) } else { None }
+    }
+
     /// The text that a column or an observable holds.
     pub(super) fn to_text(&self) -> Option<String> {
         match self {
@@ -188,7 +206,7 @@ pub(super) fn push(out: &mut String, number: &dyn std::fmt::Display) {
 pub(super) fn write_text(text: &str, out: &mut String) {
     out.push('"');
     let mut plain = text;
-    while let Some(at) = plain.find(|character: char| character < ' ' || character == '"' || character == '\\') {
+    while let Some(at) = plain.bytes().position(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
         let (head, tail) = plain.split_at_checked(at).unwrap_or((plain, ""));
         out.push_str(head);
         let mut rest = tail.chars();
