@@ -3,6 +3,7 @@
 
 mod adversary;
 mod approvals;
+mod faces;
 mod golden;
 mod kill_switch;
 mod leaks;
