@@ -7,6 +7,7 @@
 use crate::fold::fold;
 use crate::sigma::Cidr;
 use event::{Item, Kind, Scalar, View};
+use memchr::memmem::Finder;
 use std::hash::{DefaultHasher, Hasher as _};
 use std::net::IpAddr;
 use thiserror::Error;
@@ -15,6 +16,8 @@ use thiserror::Error;
 const VALUE_BYTES_MAX: usize = 2048;
 /// The longest domain name, in bytes.
 const DOMAIN_BYTES_MAX: usize = 253;
+/// Most URLs of one value.
+const URLS_MAX: usize = 16;
 /// Bits of the filter for each indicator.
 const FILTER_BITS: usize = 12;
 /// Bits of a hash that choose its place in the directory.
@@ -63,7 +66,7 @@ pub struct IndicatorBuilder {
 }
 
 /// Indicators, ready to match.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Indicators {
     // INVARIANT: ascending; the low 8 bits are the label.
     keys: Box<[u128]>,
@@ -71,6 +74,8 @@ pub struct Indicators {
     directory: Box<[u32]>,
     filter: Box<[[u64; 8]]>,
     networks: Box<[(Cidr, u8)]>,
+    /// Finds `://`; prepared once, because every value is searched.
+    scheme_end: Finder<'static>,
 }
 
 impl IndicatorBuilder {
@@ -85,7 +90,8 @@ impl IndicatorBuilder {
             IndicatorKind::Address => {
                 let address: IpAddr =
                     text.parse().map_err(|_| wrong("an address; write `192.0.2.1` or `2001:db8::1`"))?;
-                (kind, address.to_string())
+                self.keys.push(address_key(address) | u128::from(label));
+                return Ok(());
             }
             IndicatorKind::Network => {
                 let cidr = Cidr::parse(text).ok_or_else(|| wrong("a network; write `192.0.2.0/24`"))?;
@@ -133,7 +139,13 @@ impl IndicatorBuilder {
             sum = sum.saturating_add(*count);
             *count = sum;
         }
-        Indicators { keys: self.keys.into_boxed_slice(), directory, filter, networks: self.networks.into_boxed_slice() }
+        Indicators {
+            keys: self.keys.into_boxed_slice(),
+            directory,
+            filter,
+            networks: self.networks.into_boxed_slice(),
+            scheme_end: Finder::new("://"),
+        }
     }
 }
 
@@ -185,7 +197,7 @@ impl Indicators {
                 Shape::Other => {}
             }
         }
-        for (at, _) in text.match_indices("://").take(16) {
+        for at in self.scheme_end.find_iter(text.as_bytes()).take(URLS_MAX) {
             self.url_around(text, at, out);
         }
     }
@@ -204,8 +216,9 @@ impl Indicators {
     fn host(&self, text: &str, out: &mut Vec<Hit>) {
         match text.parse::<IpAddr>() {
             Ok(address) => {
-                // Most addresses are written canonically already.
-                self.ask(IndicatorKind::Address, &address.to_string(), out);
+                if let Some(label) = self.label(address_key(address)) {
+                    out.push(Hit { kind: IndicatorKind::Address, label, value: text.to_owned() });
+                }
                 for (network, label) in &self.networks {
                     if network.contains(address) {
                         out.push(Hit { kind: IndicatorKind::Network, label: *label, value: text.to_owned() });
@@ -322,6 +335,13 @@ fn key_folded(kind: IndicatorKind, text: &str) -> u128 {
     key(kind, fold(text).as_bytes())
 }
 
+fn address_key(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(v4) => key(IndicatorKind::Address, &v4.octets()),
+        IpAddr::V6(v6) => key(IndicatorKind::Address, &v6.octets()),
+    }
+}
+
 /// Two independent 64-bit hashes, the low 8 bits left free for the label.
 fn key(kind: IndicatorKind, text: &[u8]) -> u128 {
     let half = |seed: u8| {
@@ -379,7 +399,7 @@ mod tests {
         assert_eq!(indicators.len(), 6);
         let one = |record: &str| hits(&indicators, record);
         assert_eq!(one(r#"{"a":{"ip":["192.0.2.7"]}}"#), [(Address, 1, "192.0.2.7".into())]);
-        assert_eq!(one(r#"{"ip":"2001:0db8:0::1"}"#), [(Address, 1, "2001:db8::1".into())]);
+        assert_eq!(one(r#"{"ip":"2001:0db8:0::1"}"#), [(Address, 1, "2001:0db8:0::1".into())]);
         assert_eq!(one(r#"{"ip":"198.51.100.9"}"#), [(Network, 2, "198.51.100.9".into())]);
         assert_eq!(one(r#"{"q":"a.b.EVIL.example.org."}"#), [(Domain, 3, "EVIL.example.org".into())]);
         assert_eq!(one(r#"{"Hashes":"SHA1=00,MD5=d41d8cd98f00b204e9800998ecf8427e"}"#).len(), 1);
