@@ -210,6 +210,7 @@ impl Control {
         let secret = SecretText::new(password).map_err(|_| Refusal::from(unauthenticated()))?;
         let hash = user.as_ref().and_then(|user| user.value.password.clone());
         let cost = self.settings.password_cost;
+        let _turn = self.hashing.acquire().await.map_err(|error| Refusal::bug("hashing has ended", &error))?;
         let verified =
             tokio::task::spawn_blocking(move || match hash.and_then(|hash| seal::PasswordHash::parse(&hash).ok()) {
                 Some(hash) => hash.verify(&secret),

@@ -42,9 +42,14 @@ pub struct Inner {
     pub(crate) freshness: Freshness,
     /// State of the job queue at which the last round of executions found nothing left.
     pub(crate) jobs_seen: AtomicU64,
+    /// Turns at hashing passwords: each takes tens of mebibytes, and callers without a credential can ask for it.
+    pub(crate) hashing: tokio::sync::Semaphore,
     /// One sequencing at a time: `audit.checkpoint` may ask for one beside the background task.
     pub(crate) sequencing: tokio::sync::Mutex<()>,
 }
+
+/// How many passwords are hashed at once.
+pub(crate) const HASHES_AT_ONCE: usize = 4;
 
 impl std::ops::Deref for Control {
     type Target = Inner;

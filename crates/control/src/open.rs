@@ -1,7 +1,7 @@
 //! Opening the gate: keys, policies, the kill switch's memory and, in a new installation, the first admin.
 
 use crate::authenticate::{Failures, IdentityCache};
-use crate::context::{Control, Inner};
+use crate::context::{Control, HASHES_AT_ONCE, Inner};
 use crate::decide::{TenantCache, policy_state};
 use crate::kill::KillBoard;
 use crate::rate::RateLimiter;
@@ -102,6 +102,7 @@ impl Opened {
                 started_at,
                 freshness: crate::freshness::Freshness::default(),
                 jobs_seen: AtomicU64::new(0),
+                hashing: tokio::sync::Semaphore::new(HASHES_AT_ONCE),
                 sequencing: tokio::sync::Mutex::new(()),
             }),
         };

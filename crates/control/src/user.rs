@@ -52,6 +52,7 @@ impl Control {
         }
         let secret = SecretText::new(password).map_err(|error| Refusal::fault("/password", error.to_string()))?;
         let (control, cost) = (self.clone(), self.settings.password_cost);
+        let _turn = self.hashing.acquire().await.map_err(|error| Refusal::bug("hashing has ended", &error))?;
         let hashed =
             tokio::task::spawn_blocking(move || PasswordHash::create(&secret, control.inner.entropy.as_ref(), cost))
                 .await

@@ -1,5 +1,7 @@
 //! The gate from outside: real calls over HTTP to a server in process, judged by what was answered, by what the state
-//! holds afterwards, and by what is on the record.
+//! holds afterwards, and by what is on the record. State is `SQLite`; a `PostgreSQL` where `POSSE_TEST_POSTGRES_URL` is
+//! set (`script/postgres -- cargo nextest run -p control`).
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
 mod adversary;
 mod approvals;
