@@ -332,7 +332,16 @@ fn key_folded(kind: IndicatorKind, text: &str) -> u128 {
     if kind == IndicatorKind::Url || !text.bytes().any(|b| b.is_ascii_uppercase() || !b.is_ascii()) {
         return key(kind, text.as_bytes());
     }
-    key(kind, fold(text).as_bytes())
+    // Names and digests are short: fold them without allocating.
+    let mut folded = [0_u8; 256];
+    match folded.get_mut(..text.len()).filter(|_| text.is_ascii()) {
+        Some(place) => {
+            place.copy_from_slice(text.as_bytes());
+            place.make_ascii_lowercase();
+            key(kind, place)
+        }
+        None => key(kind, fold(text).as_bytes()),
+    }
 }
 
 fn address_key(address: IpAddr) -> u128 {
