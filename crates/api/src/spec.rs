@@ -183,6 +183,10 @@ fn strip_noise(schema: &mut Value) {
             };
             if let Some(bound) = bound {
                 object.entry("maximum").or_insert_with(|| bound.into());
+                if object.get("format") == Some(&Value::from("int64")) {
+                    let least = i64::try_from(bound).map_or(i64::MIN, |bound| -bound);
+                    object.entry("minimum").or_insert_with(|| least.into());
+                }
             }
             let foreign = object.get("format").and_then(Value::as_str).is_some_and(|format| {
                 matches!(

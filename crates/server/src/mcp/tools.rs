@@ -41,22 +41,44 @@ fn object(value: Value) -> JsonObject {
 }
 
 /// What the structured content of a success can be: the output, or, where the call had to wait, what it waits for.
-/// An output that is not an object (only that of `operation.call`, which is any other's) promises nothing.
+/// Shapes only: a list of tools is read by a model at its own cost, and the REST description has the rest. An output
+/// that is not an object (only that of `operation.call`, which is any other's) promises nothing.
 fn output_schema(spec: &Spec) -> Option<JsonObject> {
     let mut output = api::openapi::output_schema(spec);
     if output.get("type").and_then(Value::as_str) != Some("object") {
         return None;
     }
-    if let Some(object) = output.as_object_mut() {
-        object.remove("title");
-        object.remove("description");
-    }
+    shape(&mut output);
     let schema = if spec.meta.anonymous {
         output
     } else {
-        json!({ "type": "object", "anyOf": [output, api::openapi::waiting_schema()] })
+        json!({ "type": "object", "anyOf": [output, {
+            "type": "object",
+            "properties": { "status": { "enum": ["pending_approval", "deferred"] }, "approval": { "type": "string" } },
+            "required": ["status", "approval"],
+        }] })
     };
     Some(object(schema))
+}
+
+/// Drop from a schema what does not change its shape.
+fn shape(schema: &mut Value) {
+    const BESIDE: [&str; 9] =
+        ["title", "description", "pattern", "format", "maxLength", "minLength", "maxItems", "x-id", "default"];
+    match schema {
+        Value::Object(object) => {
+            object.retain(|key, _| !BESIDE.contains(&key.as_str()));
+            for (key, inner) in object.iter_mut() {
+                match inner {
+                    // Here the keys are names of fields, whatever they say.
+                    Value::Object(fields) if key == "properties" => fields.values_mut().for_each(shape),
+                    inner => shape(inner),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(shape),
+        _ => {}
+    }
 }
 
 /// Which operations a list shows, in which order: those that reach the rest, those that the configuration names, the
@@ -142,6 +164,16 @@ fn cut(mut output: Value, bytes_max: usize) -> (Value, Option<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_shape_keeps_the_fields_whatever_their_names() {
+        let mut schema = json!({
+            "title": "T", "type": "object", "description": "D",
+            "properties": { "description": { "type": "string", "maxLength": 9, "description": "d" } },
+        });
+        shape(&mut schema);
+        assert_eq!(schema, json!({ "type": "object", "properties": { "description": { "type": "string" } } }));
+    }
 
     #[test]
     fn a_long_list_is_cut_at_an_item_and_says_so() {
