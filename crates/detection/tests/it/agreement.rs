@@ -236,8 +236,8 @@ fn recordings() {
         event::read::each_record(&bytes, 1 << 30, |index, record| {
             if let Ok(record) = record {
                 let found = fast(&engine, &mut scratch, record);
-                // The plain evaluator is slow on four thousand rules: the first records of each sample do.
-                if index < 2 {
+                // The plain evaluator is slow on four thousand rules: the first records of every eighth sample do.
+                if index < 2 && samples % 8 == 0 {
                     let value: Value = serde_json::from_slice(record).unwrap();
                     assert_eq!(found, slow(&collection, &value, &profile), "{}", file.display());
                 }
