@@ -71,6 +71,7 @@ impl McpFace {
             return Err(Problem::new(ProblemKind::NotFound, NO_SESSION));
         }
         let body = request::body_bytes(&head.headers, body, self.shared.config.limits.body_bytes_max).await?;
+        let ends = head.method == http::Method::DELETE;
         let mut opens = false;
         if head.method == http::Method::POST {
             request::require_json(&head.headers)?;
@@ -104,7 +105,12 @@ impl McpFace {
             let alive = self.manager.sessions.read().await;
             self.bindings.bind(session, credential.as_ref(), |known| alive.contains_key(known));
         }
-        rendered(answer.map(Body::new)).await
+        let mut answer = rendered(answer.map(Body::new)).await?;
+        if ends && answer.status() == http::StatusCode::ACCEPTED {
+            // The session is gone now, not later; clients take 202 for a failure.
+            *answer.status_mut() = http::StatusCode::NO_CONTENT;
+        }
+        Ok(answer)
     }
 
     async fn listing(&self, credential: Option<&Credential>, origin: &Origin) -> Result<Listing, Problem> {

@@ -221,7 +221,7 @@ async fn a_session_belongs_to_the_token_that_opened_it() {
     let (unknown, _) = rig.legacy("good", Some("4cfb9ecb-95a7-4c4a-a4c5-3ba0eeb3a3f7"), list_message()).await;
     assert_eq!((stolen.status, stolen.problem(), &stolen.body["detail"]), (404, "not-found", &unknown.body["detail"]));
     let ended = rig.request("DELETE", "/mcp").header("mcp-session-id", &session).send().await.unwrap();
-    assert!(ended.status().is_success());
+    assert_eq!(ended.status(), 204);
     assert_eq!(rig.legacy("good", Some(&session), list_message()).await.0.problem(), "not-found");
 }
 
