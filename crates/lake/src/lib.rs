@@ -1,0 +1,1 @@
+//! The lake: Arrow and Parquet tables, hot batches, SQL.
