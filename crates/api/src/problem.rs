@@ -66,6 +66,8 @@ kinds! {
     PayloadTooLarge = "payload-too-large", 413, "the body is too large";
     /// The object changed since the caller looked.
     PreconditionFailed = "precondition-failed", 412, "the object has changed";
+    /// A question needs more time, memory or reading than one question may.
+    QueryLimit = "query-limit", 422, "the question is over its limits";
     /// The request took longer than its limit.
     Timeout = "timeout", 408, "the request took too long";
     /// The caller went over its rate.
