@@ -93,9 +93,17 @@ pub const COLUMNS: &[Column] = &[
     text("rule_uid", "finding_info.analytic.uid", FINDING),
 ];
 
+impl Column {
+    /// Whether the table of a class has this column.
+    #[must_use]
+    pub fn belongs_to(&self, class_uid: u32) -> bool {
+        // Classes of extensions carry the extension's number above 100,000.
+        let category = class_uid.checked_rem(100_000).and_then(|uid| uid.checked_div(1000)).unwrap_or(0);
+        self.categories.is_empty() || self.categories.contains(&category)
+    }
+}
+
 /// The columns that a class's table has.
 pub fn columns_of(class_uid: u32) -> impl Iterator<Item = &'static Column> {
-    // Classes of extensions carry the extension's number above 100,000.
-    let category = class_uid.checked_rem(100_000).and_then(|uid| uid.checked_div(1000)).unwrap_or(0);
-    COLUMNS.iter().filter(move |column| column.categories.is_empty() || column.categories.contains(&category))
+    COLUMNS.iter().filter(move |column| column.belongs_to(class_uid))
 }

@@ -4,6 +4,7 @@
 use super::column::COLUMNS;
 use super::file::{ClassFile, DetectFile, FormFile, FullSource, MappingFile, Paths, SourceFile};
 use super::plan::{Consumed, Convert, Detect, Field, Mapping, MappingFault, Pattern, Plan, Segment, Source};
+use super::trie::Trie;
 use super::value::{Target, Value};
 use crate::ocsf::{Attribute, Constraint, Entry, Requirement, Schema};
 use crate::path::FieldPath;
@@ -40,14 +41,18 @@ impl Compiler<'_> {
         if !self.file.passthrough && !complete {
             plans.extend(self.plan(&self.rest(), &mut conditions));
         }
-        Mapping {
+        let mut mapping = Mapping {
             name: self.form.name.clone(),
             passthrough: self.file.passthrough,
             absent: self.file.absent.clone(),
             detect: self.form.detect.iter().map(|detect| self.detect(detect)).collect(),
             conditions: conditions.into_iter().map(|(_, paths)| paths).collect(),
+            condition_slots: Vec::new(),
+            trie: Trie::default(),
             plans,
-        }
+        };
+        number(&mut mapping);
+        mapping
     }
 
     /// What becomes of a record that no class takes: a base event with what the set `base` has for it.
@@ -162,6 +167,7 @@ impl Compiler<'_> {
             when,
             activity,
             activity_target,
+            columns: needed(&fields),
             fields,
             groups,
             profiles,
@@ -297,6 +303,7 @@ impl Compiler<'_> {
         };
         Source {
             paths: names.iter().flat_map(|path| self.locate(path)).collect(),
+            slots: Vec::new(),
             regex,
             convert,
             lookup: lookup.clone(),
@@ -361,6 +368,40 @@ impl Compiler<'_> {
             }));
         }
     }
+}
+
+/// Give every path that the mapping reads its slot.
+fn number(mapping: &mut Mapping) {
+    let Mapping { trie, conditions, condition_slots, plans, .. } = mapping;
+    let mut slots = |paths: &[FieldPath]| paths.iter().map(|path| trie.add(path)).collect::<Vec<u32>>();
+    *condition_slots = conditions.iter().map(|paths| slots(paths)).collect();
+    for plan in plans {
+        let fields = plan.fields.iter_mut().map(|field| &mut field.source);
+        for source in fields.chain([&mut plan.activity]) {
+            source.slots = slots(&source.paths);
+        }
+    }
+}
+
+/// The fields without which columns, observables, time and severity cannot be told, in order.
+fn needed(fields: &[Field]) -> Vec<usize> {
+    let mut needed = BTreeSet::new();
+    for (place, field) in fields.iter().enumerate() {
+        let shown = field.column.is_some() || field.observable.is_some();
+        if !shown && !matches!(field.text.as_str(), "time" | "severity_id") {
+            continue;
+        }
+        needed.insert(place);
+        let made_up = field.source.constant.is_some() && !field.source.alone;
+        if made_up || field.source.fill.is_some() {
+            // Whether it is written hangs on its object having anything from the source, and on its rivals.
+            let around = field.around.last();
+            let beside = |other: &Field| around.is_some_and(|group| other.around.contains(group));
+            needed.extend(fields.iter().enumerate().filter(|(_, other)| beside(other)).map(|(place, _)| place));
+            needed.extend(field.instead_of.iter().copied().filter(|rival| *rival < fields.len()));
+        }
+    }
+    needed.into_iter().collect()
 }
 
 /// The paths of the objects that hold fields, without a number at their end; the event itself is the empty path.

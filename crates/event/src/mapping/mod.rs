@@ -10,6 +10,7 @@ mod output;
 mod plan;
 mod run;
 mod time;
+mod trie;
 mod value;
 
 pub use column::{COLUMNS, Column, ColumnType, columns_of};
@@ -54,6 +55,7 @@ static BUILT_IN: LazyLock<Mappings> = LazyLock::new(|| {
 #[derive(Default)]
 pub struct Mappings {
     all: Vec<Mapping>,
+    recogniser: plan::Recogniser,
     faults: Vec<MappingFault>,
 }
 
@@ -67,7 +69,10 @@ impl Mappings {
     /// Add what a mapping file holds, one mapping per form of its source; its faults are kept in [`Mappings::faults`].
     pub fn add_file(&mut self, name: &str, text: &str) {
         match Mapping::compile_file(name, text) {
-            Ok(mappings) => self.all.extend(mappings),
+            Ok(mappings) => {
+                mappings.iter().for_each(|mapping| self.recogniser.add(mapping));
+                self.all.extend(mappings);
+            }
             Err(faults) => self.faults.extend(faults),
         }
     }
@@ -92,6 +97,6 @@ impl Mappings {
     /// The first mapping that recognises a record.
     #[must_use]
     pub fn detect(&self, record: &View<'_>) -> Option<&Mapping> {
-        self.all.iter().find(|mapping| mapping.recognises(record))
+        self.all.get(self.recogniser.first(record)?)
     }
 }

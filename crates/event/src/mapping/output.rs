@@ -27,6 +27,18 @@ pub struct Normalised {
     pub unmapped_more: bool,
 }
 
+impl Normalised {
+    /// Empty, with its buffers.
+    pub(super) fn clear(&mut self) {
+        self.json.clear();
+        self.columns.clear();
+        self.observables.clear();
+        self.unmapped.clear();
+        self.unmapped_more = false;
+        (self.class_uid, self.activity_id, self.severity_id) = (0, 0, 0);
+    }
+}
+
 /// The value of a column.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum ColumnValue {

@@ -1,12 +1,13 @@
 //! A mapping in the form in which it runs: conditions, fields in the order in which they are written, and what a
 //! record needs to be recognised. Made by `compile`, run by `run`; holds no file format and no schema.
 
+use super::trie::Trie;
 use super::value::{Target, Value};
 use crate::path::FieldPath;
+use crate::scalar::Scalar;
 use crate::view::View;
 use regex::Regex;
 use std::collections::{BTreeMap, HashSet};
-use std::ops::ControlFlow;
 use thiserror::Error;
 
 /// What is wrong with a mapping file.
@@ -29,9 +30,14 @@ pub struct Mapping {
     pub(super) detect: Vec<Detect>,
     /// The fields that classes are chosen by, each read once a record.
     pub(super) conditions: Vec<Vec<FieldPath>>,
+    /// Slots of the conditions' paths.
+    pub(super) condition_slots: Vec<Vec<u32>>,
+    /// Every path that a condition or a field of any plan reads.
+    pub(super) trie: Trie,
     pub(super) plans: Vec<Plan>,
 }
 
+#[derive(Clone)]
 pub(super) struct Detect {
     pub(super) exists: Vec<FieldPath>,
     pub(super) equals: Vec<(FieldPath, Vec<Pattern>)>,
@@ -79,6 +85,9 @@ pub(super) struct Plan {
     /// Sorted by path.
     pub(super) fields: Vec<Field>,
     pub(super) groups: usize,
+    /// Places of the fields that columns, observables, time and severity need, with those that decide whether they
+    /// are written.
+    pub(super) columns: Vec<usize>,
     /// The profiles that any of the fields comes with.
     pub(super) profiles: Vec<&'static str>,
     pub(super) consumed: Consumed,
@@ -111,6 +120,8 @@ pub(super) struct Field {
 #[derive(Clone, Default)]
 pub(super) struct Source {
     pub(super) paths: Vec<FieldPath>,
+    /// Slots of the paths in the mapping's trie.
+    pub(super) slots: Vec<u32>,
     pub(super) regex: Option<Regex>,
     pub(super) convert: Convert,
     pub(super) lookup: BTreeMap<String, String>,
@@ -182,16 +193,65 @@ impl Mapping {
     /// Whether a record is of this source and form.
     #[must_use]
     pub fn recognises(&self, record: &View<'_>) -> bool {
-        self.detect.iter().any(|detect| {
-            detect.exists.iter().all(|path| record.exists(path))
-                && detect.equals.iter().all(|(path, patterns)| {
-                    let mut found = false;
-                    record.each_scalar(path, |scalar| {
-                        found = patterns.iter().any(|pattern| pattern.matches(&scalar.to_text()));
-                        if found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        let mut recogniser = Recogniser::default();
+        recogniser.add(self);
+        recogniser.first(record).is_some()
+    }
+}
+
+/// How records are recognised, for many mappings in one walk over the record.
+#[derive(Default)]
+pub(super) struct Recogniser {
+    trie: Trie,
+    /// By slot, what is asked there: a question's number and the patterns of which a scalar must be one; none asks
+    /// for presence.
+    asked: Vec<Vec<(usize, Vec<Pattern>)>>,
+    /// How many questions there are.
+    questions: usize,
+    /// For each mapping its alternatives, each the questions that must all hold, as a range.
+    alternatives: Vec<Vec<std::ops::Range<usize>>>,
+}
+
+impl Recogniser {
+    /// Ask for one more mapping, after all that were added before.
+    pub(super) fn add(&mut self, mapping: &Mapping) {
+        let mut alternatives = Vec::new();
+        for Detect { exists, equals } in &mapping.detect {
+            let from = self.questions;
+            exists.iter().for_each(|path| self.ask(path, Vec::new()));
+            equals.iter().for_each(|(path, patterns)| self.ask(path, patterns.clone()));
+            alternatives.push(from..self.questions);
+        }
+        self.alternatives.push(alternatives);
+    }
+
+    fn ask(&mut self, path: &FieldPath, patterns: Vec<Pattern>) {
+        let slot = usize::try_from(self.trie.add(path)).unwrap_or(usize::MAX);
+        self.asked.resize_with(self.trie.slots(), Vec::new);
+        if let Some(asked) = self.asked.get_mut(slot) {
+            asked.push((self.questions, patterns));
+        }
+        self.questions = self.questions.saturating_add(1);
+    }
+
+    /// The place of the first mapping that recognises a record.
+    pub(super) fn first(&self, record: &View<'_>) -> Option<usize> {
+        let mut holds = vec![false; self.questions];
+        self.trie.visit(record.root(), &mut |slot, item| {
+            let asked = usize::try_from(slot).ok().and_then(|slot| self.asked.get(slot));
+            for (question, patterns) in asked.into_iter().flatten() {
+                let Some(held) = holds.get_mut(*question).filter(|held| !**held) else { continue };
+                *held = patterns.is_empty();
+                if !*held {
+                    let _ = item.scalars(&mut |scalar: Scalar<'_>| {
+                        *held = *held || patterns.iter().any(|pattern| pattern.matches(&scalar.to_text()));
+                        std::ops::ControlFlow::Continue(())
                     });
-                    found
-                })
+                }
+            }
+        });
+        self.alternatives.iter().position(|alternatives| {
+            alternatives.iter().any(|range| holds.get(range.clone()).is_some_and(|all| all.iter().all(|held| *held)))
         })
     }
 }

@@ -5,6 +5,7 @@
 use super::time::parse_time;
 use crate::scalar::Scalar;
 use crate::view::{Item, Kind};
+use ids::Timestamp;
 use std::borrow::Cow;
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -37,6 +38,8 @@ pub(super) enum Value<'v> {
     Json(String),
     List(Vec<Value<'v>>),
     Text(Cow<'v, str>),
+    /// Kept to the microsecond, written in milliseconds as OCSF has it.
+    Time(Timestamp),
 }
 
 impl Target {
@@ -49,7 +52,7 @@ impl Target {
             Self::Text => Some(Value::Text(scalar.to_text())),
             Self::Int => scalar.to_int().map(Value::Int),
             Self::Float => scalar.to_float().map(Value::Float),
-            Self::Time => time(scalar).map(Value::Int),
+            Self::Time => time(scalar).map(Value::Time),
             Self::Json => {
                 let mut text = String::new();
                 write_scalar(scalar, &mut text);
@@ -68,7 +71,7 @@ impl Target {
             Self::Text => Some(Value::Text(Cow::Owned(text))),
             Self::Int => Scalar::Str(&text).to_int().map(Value::Int),
             Self::Float => Scalar::Str(&text).to_float().map(Value::Float),
-            Self::Time => time(Scalar::Str(&text)).map(Value::Int),
+            Self::Time => time(Scalar::Str(&text)).map(Value::Time),
             Self::Json => {
                 let mut json = String::new();
                 write_text(&text, &mut json);
@@ -103,14 +106,13 @@ fn choice(values: &[(&'static str, &'static str)], text: &str) -> Option<i64> {
     found.or_else(|| by(&|(key, _)| *key == "99")).and_then(|(key, _)| key.parse().ok())
 }
 
-fn time(scalar: Scalar<'_>) -> Option<i64> {
-    let parsed = match scalar {
+fn time(scalar: Scalar<'_>) -> Option<Timestamp> {
+    match scalar {
         // A float keeps microseconds of today's times; its text form gives the fraction exactly.
         Scalar::Str(text) => parse_time(text),
         Scalar::Int(_) | Scalar::Float(_) | Scalar::Big(_) => parse_time(&scalar.to_text()),
         Scalar::Null | Scalar::Bool(_) => None,
-    };
-    parsed.map(ids::Timestamp::as_millis)
+    }
 }
 
 /// `SHA1=...,MD5=...` or `SHA256:...` as OCSF algorithm numbers and digests.
@@ -144,6 +146,7 @@ impl Value<'_> {
             Self::Json(text) => Value::Json(text.clone()),
             Self::List(values) => Value::List(values.iter().map(Value::borrow).collect()),
             Self::Text(text) => Value::Text(Cow::Borrowed(text)),
+            Self::Time(time) => Value::Time(*time),
         }
     }
 
@@ -159,6 +162,7 @@ impl Value<'_> {
             Self::Int(number) => Some(number.to_string()),
             Self::Float(number) => Some(number.to_string()),
             Self::Bool(value) => Some(value.to_string()),
+            Self::Time(time) => Some(time.as_millis().to_string()),
             Self::List(values) => values.first().and_then(Value::to_text),
             Self::Hashes(_) | Self::Json(_) => None,
         }
@@ -170,6 +174,7 @@ impl Value<'_> {
             Self::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
             Self::Int(number) => push(out, number),
             Self::Float(number) => push(out, number),
+            Self::Time(time) => push(out, &time.as_millis()),
             Self::Json(text) => out.push_str(text),
             Self::Text(text) => write_text(text, out),
             Self::List(values) => {
