@@ -1,10 +1,8 @@
 //! The gate's speed: this very binary is started as a server in a throw-away folder and called over loopback.
 
+use super::served::{Served, request, text_field};
 use super::{decision, load};
 use anyhow::{Context as _, anyhow, bail};
-use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
@@ -60,9 +58,9 @@ type Figures = Vec<(&'static str, f64)>;
 
 async fn measure(options: &Options) -> anyhow::Result<Figures> {
     let decision_p99_us = decision::p99_us()?;
-    let server = Served::start()?;
+    let server = Served::start("calls_per_second = 1000000\ncalls_burst = 1000000\n")?;
     tokio::time::sleep(IDLE).await;
-    let idle_rss_mb = server.resident_mb()?;
+    let idle_rss_mb = server.memory_mb("VmRSS:")?;
     let token = server.token()?;
     let created = server.call("POST", "/v1/tenants", &token, r#"{"name":"bench"}"#).await?;
     let tenant = text_field(&created, "id").context("a new tenant has an id")?;
@@ -72,7 +70,7 @@ async fn measure(options: &Options) -> anyhow::Result<Figures> {
     let writer = token.clone();
     let write = move |n: u64| request("POST", "/v1/tenants", &writer, &format!(r#"{{"name":"bench-{n}"}}"#));
     let writes = load::run(&server.address, options.clients, length, Arc::new(write)).await?;
-    let kill_switch_ms = server.kill_switch_ms(&token).await?;
+    let kill_switch_ms = kill_switch_ms(&server, &token).await?;
     Ok(vec![
         ("decision_p99_us", decision_p99_us),
         ("read_per_s", reads.per_second),
@@ -100,112 +98,41 @@ async fn measure_peer(peer: &str, options: &Options) -> anyhow::Result<Figures> 
     ])
 }
 
-fn request(method: &str, path: &str, token: &str, body: &str) -> Vec<u8> {
-    let content = if body.is_empty() {
-        String::new()
-    } else {
-        format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len())
-    };
-    format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n{content}\r\n{body}")
-        .into_bytes()
-}
-
-/// The first value of a text field in JSON that this platform wrote.
-fn text_field(json: &str, field: &str) -> Option<String> {
-    let (_, rest) = json.split_once(&format!("\"{field}\":\""))?;
-    rest.split_once('"').map(|(value, _)| value.to_owned())
-}
-
-/// A server of this binary in a folder that goes away.
-struct Served {
-    child: Child,
-    folder: PathBuf,
-    address: String,
-}
-
-impl Served {
-    fn start() -> anyhow::Result<Self> {
-        let folder = std::env::temp_dir().join(format!("posse-bench-{}", std::process::id()));
-        std::fs::create_dir_all(&folder)?;
-        std::fs::write(folder.join("posse.toml"), "calls_per_second = 1000000\ncalls_burst = 1000000\n")?;
-        let mut child = Command::new(std::env::current_exe()?)
-            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
-            .arg(&folder)
-            .env("POSSE_LOG", "error")
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let output = child.stdout.take().context("the server's output is piped")?;
-        let line = BufReader::new(output).lines().next().context("the server ended before it listened")??;
-        let address = line.strip_prefix("listening on http://").context("the server says where it listens")?.to_owned();
-        Ok(Self { child, folder, address })
-    }
-
-    fn token(&self) -> anyhow::Result<String> {
-        Ok(std::fs::read_to_string(self.folder.join("bootstrap-token"))?.trim().to_owned())
-    }
-
-    fn resident_mb(&self) -> anyhow::Result<f64> {
-        resident_mb(Path::new(&format!("/proc/{}/status", self.child.id())))
-    }
-
-    async fn call(&self, method: &str, path: &str, token: &str, body: &str) -> anyhow::Result<String> {
-        let mut stream = TcpStream::connect(&self.address).await?;
-        tokio::io::AsyncWriteExt::write_all(&mut stream, &request(method, path, token, body)).await?;
-        load::answer(&mut stream, &mut Vec::new()).await
-    }
-
-    /// From engaging the switch to the last call of a calling agent that was carried out.
-    async fn kill_switch_ms(&self, token: &str) -> anyhow::Result<f64> {
-        let me = self.call("GET", "/v1/me", token, "").await?;
-        let owner = text_field(&me, "principal").context("the caller has a name")?;
-        let tenant = self.call("POST", "/v1/tenants", token, r#"{"name":"bench-kill"}"#).await?;
-        let tenant = text_field(&tenant, "id").context("a tenant has an id")?;
-        let body = format!(r#"{{"tenant":"{tenant}","name":"bench","purpose":"bench","owner":"{owner}"}}"#);
-        let agent =
-            text_field(&self.call("POST", "/v1/agents", token, &body).await?, "id").context("an agent has an id")?;
-        self.call("POST", &format!("/v1/agents/{agent}/activate"), token, "{}").await?;
-        let body = format!(r#"{{"principal":"{agent}","role":"viewer","tenant":"{tenant}"}}"#);
-        self.call("POST", "/v1/assignments", token, &body).await?;
-        let body = format!(r#"{{"tenant":"{tenant}"}}"#);
-        let issued = self.call("POST", &format!("/v1/agents/{agent}/run-credentials"), token, &body).await?;
-        let run = text_field(&issued, "secret").context("a credential has a secret")?;
-        let (address, path) = (self.address.clone(), format!("/v1/tenants/{tenant}"));
-        let calling = tokio::spawn(async move {
-            let mut last = Instant::now();
-            let look = request("GET", &path, &run, "");
-            let mut stream = TcpStream::connect(&address).await?;
-            let mut buffer = Vec::new();
-            loop {
-                tokio::io::AsyncWriteExt::write_all(&mut stream, &look).await?;
-                if load::answer(&mut stream, &mut buffer).await.is_err() {
-                    return Ok::<Instant, anyhow::Error>(last);
-                }
-                last = Instant::now();
+/// From engaging the switch to the last call of a calling agent that was carried out.
+async fn kill_switch_ms(server: &Served, token: &str) -> anyhow::Result<f64> {
+    let me = server.call("GET", "/v1/me", token, "").await?;
+    let owner = text_field(&me, "principal").context("the caller has a name")?;
+    let tenant = server.call("POST", "/v1/tenants", token, r#"{"name":"bench-kill"}"#).await?;
+    let tenant = text_field(&tenant, "id").context("a tenant has an id")?;
+    let body = format!(r#"{{"tenant":"{tenant}","name":"bench","purpose":"bench","owner":"{owner}"}}"#);
+    let agent =
+        text_field(&server.call("POST", "/v1/agents", token, &body).await?, "id").context("an agent has an id")?;
+    server.call("POST", &format!("/v1/agents/{agent}/activate"), token, "{}").await?;
+    let body = format!(r#"{{"principal":"{agent}","role":"viewer","tenant":"{tenant}"}}"#);
+    server.call("POST", "/v1/assignments", token, &body).await?;
+    let body = format!(r#"{{"tenant":"{tenant}"}}"#);
+    let issued = server.call("POST", &format!("/v1/agents/{agent}/run-credentials"), token, &body).await?;
+    let run = text_field(&issued, "secret").context("a credential has a secret")?;
+    let (address, path) = (server.address.clone(), format!("/v1/tenants/{tenant}"));
+    let calling = tokio::spawn(async move {
+        let mut last = Instant::now();
+        let look = request("GET", &path, &run, "");
+        let mut stream = TcpStream::connect(&address).await?;
+        let mut buffer = Vec::new();
+        loop {
+            tokio::io::AsyncWriteExt::write_all(&mut stream, &look).await?;
+            if load::answer(&mut stream, &mut buffer).await.is_err() {
+                return Ok::<Instant, anyhow::Error>(last);
             }
-        });
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        let engaged = Instant::now();
-        let body = format!(r#"{{"target":{{"stop":"agent","agent":"{agent}"}},"reason":"bench"}}"#);
-        self.call("POST", "/v1/kill-switches", token, &body).await?;
-        let last = tokio::time::timeout(Duration::from_secs(10), calling)
-            .await
-            .map_err(|_| anyhow!("the agent still acts ten seconds after the switch"))???;
-        Ok(last.saturating_duration_since(engaged).as_secs_f64() * 1000.0)
-    }
-}
-
-fn resident_mb(status: &Path) -> anyhow::Result<f64> {
-    let text = std::fs::read_to_string(status)?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("the kernel tells resident memory")?;
-    let kib: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
-    Ok(kib / 1024.0)
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        // Nothing of this server is wanted any more; errors here leave at most a folder behind.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
+            last = Instant::now();
+        }
+    });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let engaged = Instant::now();
+    let body = format!(r#"{{"target":{{"stop":"agent","agent":"{agent}"}},"reason":"bench"}}"#);
+    server.call("POST", "/v1/kill-switches", token, &body).await?;
+    let last = tokio::time::timeout(Duration::from_secs(10), calling)
+        .await
+        .map_err(|_| anyhow!("the agent still acts ten seconds after the switch"))???;
+    Ok(last.saturating_duration_since(engaged).as_secs_f64() * 1000.0)
 }
