@@ -25,6 +25,28 @@ pub(crate) struct PolicyState {
     pub(crate) version: Digest,
     /// The documents that it was made of, for questions about other sets.
     pub(crate) documents: Vec<Document>,
+    /// Decisions by the essence of their question, which is all that they depend on under this set.
+    remembered: RwLock<HashMap<Request, Decision>>,
+}
+
+/// How many decisions are remembered: some megabytes.
+const REMEMBERED_MAX: usize = 4096;
+
+impl PolicyState {
+    /// Decide, or give the decision of the same question under the same set.
+    fn decide(&self, request: &Request) -> Decision {
+        let Some(essence) = self.engine.essence(request) else { return self.engine.decide(request) };
+        if let Some(known) = self.remembered.read().unwrap_or_else(PoisonError::into_inner).get(&essence) {
+            return known.clone();
+        }
+        let decision = self.engine.decide(request);
+        let mut remembered = self.remembered.write().unwrap_or_else(PoisonError::into_inner);
+        if remembered.len() >= REMEMBERED_MAX {
+            remembered.clear();
+        }
+        remembered.insert(essence, decision.clone());
+        decision
+    }
 }
 
 /// What a decision is made on besides identity and target.
@@ -135,7 +157,7 @@ impl Control {
     /// Decide one question under the policies that bind now.
     pub(crate) fn weigh(&self, request: &Request) -> (Decision, Digest) {
         let policies = self.policies.load();
-        (policies.engine.decide(request), policies.version)
+        (policies.decide(request), policies.version)
     }
 
     /// How often this principal called this operation lately, this call not counted. Reads are not counted: a counter
@@ -197,7 +219,7 @@ pub(crate) fn compile(specs: &[Spec], documents: Vec<Document>) -> Result<Policy
     })?;
     let engine = Engine::compile(&actions, &documents, &rungs).map_err(|faults| policy_problem(&faults))?;
     let version = Digest::of(engine.canonical_text().as_bytes());
-    Ok(PolicyState { engine, version, documents })
+    Ok(PolicyState { engine, version, documents, remembered: RwLock::default() })
 }
 
 /// The document of one version of an installed policy.

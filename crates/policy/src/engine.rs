@@ -6,7 +6,7 @@
 use crate::{
     decision::{Decision, Defer, Deny, DenyReason, Obligations, Outcome, StepUp},
     document::Clause,
-    facts::Request,
+    facts::{ContextFacts, Request},
     fault::PolicyFault,
     polarity::{EVIDENCE_ALL, Point},
     question::{Names, Question, Wrong},
@@ -15,10 +15,13 @@ use crate::{
     weigh::Scale,
 };
 use cedar_policy::Entity;
+use ids::Timestamp;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
 };
+
+const HOUR_MICROS: i64 = 3_600_000_000;
 
 /// One operation as the engine keeps it.
 #[derive(Debug)]
@@ -52,6 +55,46 @@ impl Engine {
         self.weigh(request).unwrap_or_else(|wrong| {
             let deny = Deny { reason: DenyReason::WrongQuestion(wrong.0), human_only: false };
             Decision { outcome: Outcome::Deny(deny), policies: Vec::new(), held_by: Vec::new(), failed: Vec::new() }
+        })
+    }
+
+    /// The question without what no policy of this set looks at: two questions with the same essence have the same
+    /// decision, so that one may be remembered for the other. None where a policy looks at the exact time.
+    #[must_use]
+    pub fn essence(&self, request: &Request) -> Option<Request> {
+        let asked = |name: &str| self.looked_at.contains(&name);
+        if asked("now_micros") {
+            return None;
+        }
+        let default = ContextFacts::default();
+        let facts = &request.context;
+        // Hour and weekday are those of the hour that the instant is in.
+        let hours = if asked("hour") || asked("weekday") { facts.now.as_micros().div_euclid(HOUR_MICROS) } else { 0 };
+        let number = |name: &str, value: i64, other: i64| if asked(name) { value } else { other };
+        let truth = |name: &str, value: bool| asked(name) && value;
+        let context = ContextFacts {
+            tenant: facts.tenant.clone(),
+            tenant_tags: if asked("tenant_tags") { facts.tenant_tags.clone() } else { default.tenant_tags },
+            origin: if asked("origin") { facts.origin.clone() } else { default.origin },
+            now: Timestamp::from_micros(hours.saturating_mul(HOUR_MICROS)),
+            autonomy: if asked("autonomy") { facts.autonomy.clone() } else { default.autonomy },
+            tainted: truth("tainted", facts.tainted),
+            target_in_case: truth("target_in_case", facts.target_in_case),
+            target_count: number("target_count", facts.target_count, default.target_count),
+            recent_count: number("recent_count", facts.recent_count, default.recent_count),
+            budget_left: number("budget_left", facts.budget_left, default.budget_left),
+            on_behalf_of: if asked("on_behalf_of") { facts.on_behalf_of.clone() } else { default.on_behalf_of },
+            granted_roles: if asked("granted_roles") { facts.granted_roles.clone() } else { default.granted_roles },
+            approvals: facts.approvals.clone(),
+            evidence: facts.evidence.clone(),
+            break_glass: truth("break_glass", facts.break_glass),
+            self_approval: truth("self_approval", facts.self_approval),
+        };
+        Some(Request {
+            principal: request.principal.clone(),
+            action: request.action.clone(),
+            resource: request.resource.clone(),
+            context,
         })
     }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One question to the decision point.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
     /// Who acts.
@@ -24,7 +24,7 @@ pub struct Request {
 }
 
 /// Who acts.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PrincipalFacts {
     /// The kind: policies say `principal is Posse::User`.
@@ -46,7 +46,7 @@ pub struct PrincipalFacts {
 }
 
 /// What a call acts on.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ResourceFacts {
     /// The type: that of the operation's `ActionSpec`; `Provider` is also right where that says `Tenant`.
@@ -91,7 +91,7 @@ impl ResourceFacts {
 }
 
 /// What else is known about a call. Every field reaches policies as `context.<name>` unless it says otherwise.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ContextFacts {
     /// The target's tenant, or [`PROVIDER`].

@@ -17,6 +17,7 @@ mod message;
 mod migration;
 mod open;
 mod outbox;
+mod recent;
 mod resource;
 mod resources;
 mod rows;

@@ -1,5 +1,6 @@
 //! What the writer tells everybody: health, generations, the number of the last batch, measurements.
 
+use crate::recent::Recent;
 use ids::Owner;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -47,6 +48,8 @@ struct Inner {
 /// Written by the writer, read by everybody; each lock is held for a few lines only.
 pub(crate) struct Shared {
     inner: Mutex<Inner>,
+    /// Documents read lately.
+    pub(crate) recent: Recent,
     health: watch::Sender<Health>,
     batches: watch::Sender<u64>,
 }
@@ -54,7 +57,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new() -> Self {
         let (health, batches) = (watch::Sender::new(Health::Ready), watch::Sender::new(0));
-        Self { inner: Mutex::default(), health, batches }
+        Self { inner: Mutex::default(), recent: Recent::default(), health, batches }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {

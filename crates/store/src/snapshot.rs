@@ -3,6 +3,7 @@
 use crate::engine::{Fault, Pool, Row, Value, values};
 use crate::job::{Job, JobPage};
 use crate::message::{Message, MessagePage};
+use crate::recent::Kept;
 use crate::resource::{Order, Page, Resource, Stored, owner_text, parse_owner};
 use crate::rows::{Bulk, ROWS_MAX};
 use crate::shared::Shared;
@@ -87,11 +88,24 @@ impl Snapshot {
         if id.contains('\0') {
             return Ok(None);
         }
-        let rows = self.readers.rows(statement::DOCUMENT_READ, values![R::KIND, id]).await?;
-        match rows.first() {
-            Some(row) if self.covers(&row.text(1)?)? => Ok(Some(document(row)?)),
-            _ => Ok(None),
+        // Taken before the reading: what is committed meanwhile makes the entry stale.
+        let generation = self.shared.generation(&[R::KIND]);
+        if let Some(kept) = self.shared.recent.get(R::KIND, id, generation) {
+            return self.shown(id, &kept);
         }
+        let rows = self.readers.rows(statement::DOCUMENT_READ, values![R::KIND, id]).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let kept = Arc::new(kept(row)?);
+        self.shared.recent.keep(R::KIND, id, generation, &kept);
+        self.shown(id, &kept)
+    }
+
+    /// A document, where the scope covers it.
+    fn shown<R: Resource>(&self, id: &str, kept: &Kept) -> Result<Option<Stored<R>>, ReadError> {
+        if !self.covers(&kept.owner)? {
+            return Ok(None);
+        }
+        stored(id, kept).map(Some)
     }
 
     /// The documents with this key, by id, at most 1000.
@@ -310,15 +324,29 @@ impl Snapshot {
 }
 
 fn document<R: Resource>(row: &Row) -> Result<Stored<R>, ReadError> {
-    let body = row.text(3)?;
-    let value = match serde_json::from_str(&body) {
-        Ok(value) => value,
-        Err(source) => return Err(ReadError::Corrupt { kind: R::KIND, id: row.text(0)?, source }),
-    };
+    stored(&row.text(0)?, &kept(row)?)
+}
+
+fn kept(row: &Row) -> Result<Kept, Fault> {
+    Ok(Kept {
+        owner: row.text(1)?,
+        version: row.int(2)?,
+        body: row.text(3)?,
+        created_at: row.int(4)?,
+        updated_at: row.int(5)?,
+    })
+}
+
+fn stored<R: Resource>(id: &str, kept: &Kept) -> Result<Stored<R>, ReadError> {
+    let value = serde_json::from_str(&kept.body).map_err(|source| ReadError::Corrupt {
+        kind: R::KIND,
+        id: id.to_owned(),
+        source,
+    })?;
     Ok(Stored {
         value,
-        version: row.int(2)?,
-        created_at: Timestamp::from_micros(row.int(4)?),
-        updated_at: Timestamp::from_micros(row.int(5)?),
+        version: kept.version,
+        created_at: Timestamp::from_micros(kept.created_at),
+        updated_at: Timestamp::from_micros(kept.updated_at),
     })
 }
