@@ -15,7 +15,7 @@ pub struct ParseIdError {
 }
 
 impl ParseIdError {
-    fn new(kind: &'static str, text: &str) -> Self {
+    pub(crate) fn new(kind: &'static str, text: &str) -> Self {
         let article = if kind.starts_with(['a', 'e', 'i', 'o']) { "an" } else { "a" };
         // The echo is bounded: the text is an outsider's.
         Self { kind, article, text: text.chars().take(64).collect() }

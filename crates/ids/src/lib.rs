@@ -4,6 +4,7 @@
 //! through [`Clock`] and [`Entropy`]. Everything here is parsed once at the edge and then trusted.
 
 mod base32;
+mod event_id;
 mod id;
 mod principal;
 mod scope;
@@ -11,6 +12,7 @@ mod severity;
 mod text;
 mod time;
 
+pub use event_id::EventId;
 pub use id::{
     AgentId, ApprovalId, AssignmentId, CallId, CaseId, CredentialId, DetectionId, JobId, KillSwitchId, MissionId,
     ParseIdError, PolicyId, RoleId, RuleId, RunId, SensorId, ServiceKeyId, TenantId, UserId,

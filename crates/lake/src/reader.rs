@@ -1,0 +1,137 @@
+//! How a query reads Parquet: plain positioned reads on its own thread, footers from a bounded cache, every byte counted
+//! against the query's budget. Must never open a file that the plan did not name.
+
+use crate::cache::Bounded;
+use bytes::Bytes;
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::ParquetFileReaderFactory;
+use datafusion::error::DataFusionError;
+use datafusion::parquet::arrow::arrow_reader::ArrowReaderOptions;
+use datafusion::parquet::arrow::async_reader::AsyncFileReader;
+use datafusion::parquet::errors::ParquetError;
+use datafusion::parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use std::fs::File;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// What a query has read, and how much it may.
+#[derive(Debug)]
+pub(crate) struct Spent {
+    bytes: AtomicU64,
+    bytes_max: u64,
+    over: AtomicBool,
+}
+
+impl Spent {
+    pub(crate) fn new(bytes_max: u64) -> Self {
+        Self { bytes: AtomicU64::new(0), bytes_max, over: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether the query wanted more than it may.
+    pub(crate) fn over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+
+    fn add(&self, bytes: u64) -> Result<(), ParquetError> {
+        if self.bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) > self.bytes_max {
+            self.over.store(true, Ordering::Relaxed);
+            return Err(ParquetError::General("the query's bytes are used up".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+/// Parsed footers by path.
+pub(crate) type Footers = Bounded<PathBuf, Arc<ParquetMetaData>>;
+
+/// The true path of a file, beside the name that the plan shows.
+pub(crate) struct OnDisk(pub(crate) PathBuf);
+
+/// Opens the files of one query.
+#[derive(Clone)]
+pub(crate) struct Readers {
+    pub(crate) footers: Arc<Footers>,
+    pub(crate) spent: Arc<Spent>,
+}
+
+impl std::fmt::Debug for Readers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Readers").field("spent", &self.spent).finish_non_exhaustive()
+    }
+}
+
+impl ParquetFileReaderFactory for Readers {
+    fn create_reader(
+        &self,
+        _partition: usize,
+        file: PartitionedFile,
+        _metadata_size_hint: Option<usize>,
+        _metrics: &ExecutionPlanMetricsSet,
+    ) -> Result<Box<dyn AsyncFileReader + Send>, DataFusionError> {
+        let path = file.extension::<OnDisk>().map(|disk| disk.0.clone());
+        let path = path.ok_or_else(|| DataFusionError::Internal("a file without its place on disk".to_owned()))?;
+        Ok(Box::new(Reader { path, file: None, readers: self.clone() }))
+    }
+}
+
+struct Reader {
+    path: PathBuf,
+    file: Option<File>,
+    readers: Readers,
+}
+
+impl Reader {
+    fn file(&mut self) -> Result<&File, ParquetError> {
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => File::open(&self.path)?,
+        };
+        Ok(self.file.insert(file))
+    }
+
+    fn read(&mut self, range: &Range<u64>) -> Result<Bytes, ParquetError> {
+        let length = range.end.saturating_sub(range.start);
+        self.readers.spent.add(length)?;
+        let mut buffer = vec![0_u8; usize::try_from(length)?];
+        self.file()?.read_exact_at(&mut buffer, range.start)?;
+        Ok(buffer.into())
+    }
+
+    fn metadata(&mut self) -> Result<Arc<ParquetMetaData>, ParquetError> {
+        if let Some(footer) = self.readers.footers.get(&self.path) {
+            return Ok(footer);
+        }
+        let footers = Arc::clone(&self.readers.footers);
+        let reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Optional);
+        let footer = Arc::new(reader.parse_and_finish(self.file()?)?);
+        footers.put(self.path.clone(), Arc::clone(&footer), footer.memory_size());
+        Ok(footer)
+    }
+}
+
+impl AsyncFileReader for Reader {
+    fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, ParquetError>> {
+        std::future::ready(self.read(&range)).boxed()
+    }
+
+    fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, Result<Vec<Bytes>, ParquetError>> {
+        std::future::ready(ranges.iter().map(|range| self.read(range)).collect()).boxed()
+    }
+
+    fn get_metadata<'a>(
+        &'a mut self,
+        _options: Option<&'a ArrowReaderOptions>,
+    ) -> BoxFuture<'a, Result<Arc<ParquetMetaData>, ParquetError>> {
+        std::future::ready(self.metadata()).boxed()
+    }
+}
