@@ -165,7 +165,10 @@ fn times(column: &dyn Array, unit: TimeUnit, rows: usize) -> Vec<Value> {
         },
     };
     let values = zoned.as_primitive::<datafusion::arrow::datatypes::TimestampMicrosecondType>();
-    values.iter().map(|micros| micros.map_or(Value::Null, |micros| Timestamp::from_micros(micros).to_string().into())).collect()
+    values
+        .iter()
+        .map(|micros| micros.map_or(Value::Null, |micros| Timestamp::from_micros(micros).to_string().into()))
+        .collect()
 }
 
 fn shown(column: &dyn Array, rows: usize) -> Vec<Value> {

@@ -244,10 +244,8 @@ impl Lake {
             Err(_) => partial(&found, Cut::Time).ok_or(AskError::Time { most })?,
         };
         drop(task);
-        let (schema, batches) =
-            std::mem::take(&mut *found.lock().unwrap_or_else(PoisonError::into_inner)).unwrap_or_else(|| {
-                (Arc::new(datafusion::arrow::datatypes::Schema::empty()), Vec::new())
-            });
+        let (schema, batches) = std::mem::take(&mut *found.lock().unwrap_or_else(PoisonError::into_inner))
+            .unwrap_or_else(|| (Arc::new(datafusion::arrow::datatypes::Schema::empty()), Vec::new()));
         Ok(Batches { schema, batches, cut, provenance: provenance(&view) })
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! Must never write there, follow a link out of the folder, or show a table to another tenant.
 
+use crate::LakeError;
 use crate::provider::{STORE, View, outside};
 use crate::reader::{OnDisk, Readers};
-use crate::LakeError;
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
@@ -59,7 +59,8 @@ impl Externals {
         parts.sort_by(|left, right| left.path.cmp(&right.path));
         let schema = match parts.first() {
             Some(part) => {
-                let file = std::fs::File::open(&part.path).map_err(|source| LakeError::io("open", &part.path, source))?;
+                let file =
+                    std::fs::File::open(&part.path).map_err(|source| LakeError::io("open", &part.path, source))?;
                 ParquetRecordBatchReaderBuilder::try_new(file)?.schema().clone()
             }
             None => Arc::new(Schema::empty()),
@@ -188,8 +189,7 @@ impl TableProvider for External {
             }
             self.view.tally.files.fetch_add(1, Ordering::Relaxed);
         }
-        let groups: Vec<FileGroup> =
-            groups.into_iter().filter(|group| !group.is_empty()).map(FileGroup::new).collect();
+        let groups: Vec<FileGroup> = groups.into_iter().filter(|group| !group.is_empty()).map(FileGroup::new).collect();
         if groups.is_empty() {
             let schema = self.schema();
             let schema = projection.map_or(Ok(Arc::clone(&schema)), |columns| schema.project(columns).map(Arc::new))?;
@@ -205,5 +205,27 @@ impl TableProvider for External {
             .with_projection_indices(projection.cloned())?
             .build();
         Ok(DataSourceExec::from_data_source(config))
+    }
+}
+
+impl crate::Lake {
+    /// Show a folder of Parquet (`key=value` folders become columns) as a table of this tenant; how many files it has.
+    /// Registering again looks at the folder again.
+    ///
+    /// # Errors
+    /// The folder or its first file cannot be read.
+    pub fn register_external(
+        &self,
+        tenant: TenantId,
+        name: &ids::Text<64>,
+        folder: &Path,
+    ) -> std::result::Result<u64, LakeError> {
+        self.inner.externals.register(tenant, name.as_str(), folder)
+    }
+
+    /// Show it no more; whether it was shown.
+    #[must_use]
+    pub fn forget_external(&self, tenant: TenantId, name: &str) -> bool {
+        self.inner.externals.forget(tenant, name)
     }
 }

@@ -30,6 +30,11 @@ impl Filters {
         Ok(sets)
     }
 
+    /// The filters of a file, where they are in memory.
+    pub(crate) fn cached(&self, file: FileId) -> Option<Sets> {
+        self.cache.get(&file)
+    }
+
     /// Keep the filters of files that were just committed.
     pub(crate) fn remember(&self, ids: &[FileId], files: &[NewFile]) {
         for (id, file) in ids.iter().zip(files) {

@@ -3,9 +3,7 @@
 //! Pure: arrays in, arrays out. `has_observable(kind, value)` is written with two arguments; the session adds `raw`.
 
 use crate::json;
-use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, StringViewArray, StringViewBuilder,
-};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringViewArray, StringViewBuilder};
 use datafusion::arrow::datatypes::{DataType, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use datafusion::common::{Result, ScalarValue, exec_err};
 use datafusion::logical_expr::{
@@ -143,7 +141,11 @@ enum Fold {
     Either(Box<[Fold; 2]>),
     Equals(String),
     /// Two first bytes to jump to (both cases), and the needle in lower case.
-    Ascii { first: [u8; 2], needle: Vec<u8>, rare: usize },
+    Ascii {
+        first: [u8; 2],
+        needle: Vec<u8>,
+        rare: usize,
+    },
     Exact(Box<Finder<'static>>),
     Unicode(String),
 }
@@ -200,7 +202,7 @@ impl Fold {
     }
 }
 
-fn event_ids(columns: &[ArrayRef], rows: usize) -> ArrayRef {
+pub(crate) fn event_ids(columns: &[ArrayRef], rows: usize) -> ArrayRef {
     let [class, time, segment, offset, index, part] = columns else {
         return Arc::new(StringViewArray::new_null(rows));
     };

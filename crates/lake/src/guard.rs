@@ -58,10 +58,10 @@ pub(crate) fn checked(sql: &str) -> Result<Statement, AskError> {
         return Err(AskError::Forbidden { what: format!("`{word}`"), hint: "only SELECT is possible" });
     }
     let mut walk = Walk::default();
-    if let ControlFlow::Break(error) = statement.visit(&mut walk) {
+    if let ControlFlow::Break(error) = Visit::visit(&statement, &mut walk) {
         return Err(error);
     }
-    let _ = statement.visit(&mut Implied);
+    let _ = VisitMut::visit(&mut statement, &mut Implied);
     Ok(statement)
 }
 
@@ -91,7 +91,12 @@ fn count_tokens(sql: &str) -> Result<(), AskError> {
     }
     let bounds = [
         ("tokens", count, TOKENS_MAX, "split the question; an IN list may have 5,000 values"),
-        ("operators", operators, OPERATORS_MAX, "write `x IN (...)` or a regular expression in the place of long chains"),
+        (
+            "operators",
+            operators,
+            OPERATORS_MAX,
+            "write `x IN (...)` or a regular expression in the place of long chains",
+        ),
         ("open parentheses", deepest, NESTING_MAX, "nest less; name parts with WITH"),
     ];
     match bounds.into_iter().find(|(_, found, most, _)| found > most) {

@@ -13,7 +13,7 @@ use datafusion::arrow::array::{
 };
 use datafusion::arrow::datatypes::DataType;
 use event::mapping::{COLUMNS, ColumnValue, ObservableKind};
-use ids::{EventId, TenantId, Timestamp};
+use ids::{EventId, TenantId};
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
@@ -32,7 +32,6 @@ pub(crate) struct HotBatch {
     pub(crate) tenants: Vec<TenantId>,
     /// When each happened, microseconds.
     pub(crate) times: Vec<i64>,
-    pub(crate) received: (i64, i64),
     /// By place in the logical table; none where no row has a value. `class_uid` is none: it is the batch's.
     columns: Vec<Option<ArrayRef>>,
     /// The hashes of each row's observables, row after row.
@@ -250,8 +249,8 @@ impl Growing {
 
     fn seal(mut self, (class_uid, day): (u32, i32)) -> HotBatch {
         let rows = self.times.len();
-        let range = |values: &[i64]| (values.iter().copied().min().unwrap_or(0), values.iter().copied().max().unwrap_or(0));
-        let ((time_min, time_max), received) = (range(&self.times), range(&self.received));
+        let (time_min, time_max) =
+            (self.times.iter().copied().min().unwrap_or(0), self.times.iter().copied().max().unwrap_or(0));
         let time = |values: Vec<i64>| -> ArrayRef {
             Arc::new(TimestampMicrosecondArray::from(values).with_data_type(time_type()))
         };
@@ -286,7 +285,6 @@ impl Growing {
             bytes: self.bytes,
             tenants: self.tenants,
             times: self.times,
-            received,
             columns,
             hashes: self.hashes,
             ends: self.ends,
@@ -300,11 +298,4 @@ impl Growing {
 /// A small number, at the end of the range where it is none.
 fn small(number: i64) -> i32 {
     i32::try_from(number).unwrap_or(if number < 0 { i32::MIN } else { i32::MAX })
-}
-
-impl HotBatch {
-    /// When the earliest and the latest row happened.
-    pub(crate) fn times(&self) -> (Timestamp, Timestamp) {
-        (Timestamp::from_micros(self.time_min), Timestamp::from_micros(self.time_max))
-    }
 }

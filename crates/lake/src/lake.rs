@@ -1,5 +1,6 @@
 //! The lake's handle: opening, the current snapshot, what queries share.
 
+use crate::LakeError;
 use crate::ask::Limits;
 use crate::external::Externals;
 use crate::filters::Filters;
@@ -8,7 +9,6 @@ use crate::hot::HotBatch;
 use crate::runtime::Workers;
 use crate::snapshot::{Current, Snapshot};
 use crate::writer::Writer;
-use crate::LakeError;
 use catalog::Catalog;
 use ids::Clock;
 use std::path::PathBuf;
@@ -83,7 +83,8 @@ impl Lake {
     /// The catalog or the folder cannot be read, or the catalog's table lacks a column of [`crate::table`].
     pub async fn open(options: Options) -> Result<(Self, Writer), LakeError> {
         let known = options.catalog.table();
-        if let Some(field) = crate::schema::logical().fields().iter().find(|field| known.column(field.name()).is_none()) {
+        if let Some(field) = crate::schema::logical().fields().iter().find(|field| known.column(field.name()).is_none())
+        {
             return Err(LakeError::Column(field.name().clone()));
         }
         let folder = Folder::open(&options.folder, options.sync)?;

@@ -244,7 +244,7 @@ fn has_columns(class_uid: u32) -> Vec<bool> {
 }
 
 /// The columns from which an id is made.
-const ID_OF: [usize; 6] =
+pub(crate) const ID_OF: [usize; 6] =
     [at::CLASS_UID, at::TIME, at::LOG_SEGMENT, at::LOG_OFFSET, at::LOG_INDEX, at::LOG_PART];
 
 #[async_trait]
@@ -320,7 +320,9 @@ impl Events {
         };
         let schema = DFSchema::try_from(plan.schema())?;
         let guard = datafusion::optimizer::simplify_expressions::ExprSimplifier::new(
-            datafusion::logical_expr::simplify::SimplifyContext::builder().with_schema(Arc::new(schema.clone())).build(),
+            datafusion::logical_expr::simplify::SimplifyContext::builder()
+                .with_schema(Arc::new(schema.clone()))
+                .build(),
         )
         .coerce(guard, &schema)?;
         let guard = state.create_physical_expr(guard, &schema)?;

@@ -205,7 +205,9 @@ fn compared(left: &Expr, op: Operator, right: &Expr) -> Prune {
             None => Prune::Keep,
         },
         (_, Operator::Eq) => match (observable::kind_of_column(name), value.try_as_str().flatten()) {
-            (Some(kind), Some(text)) => all([needed(name), Prune::Observable(observable::hash(kind, text))].into_iter()),
+            (Some(kind), Some(text)) => {
+                all([needed(name), Prune::Observable(observable::hash(kind, text))].into_iter())
+            }
             _ => needed(name),
         },
         (_, Operator::Lt | Operator::LtEq | Operator::Gt | Operator::GtEq | Operator::NotEq) => needed(name),
@@ -301,12 +303,12 @@ mod tests {
         assert_eq!(Prune::of(&[col("src_ip").in_list(vec![lit("203.0.113.7")], true)]), Prune::Keep);
         assert_eq!(Prune::of(&[!col("src_ip").eq(lit("203.0.113.7"))]), Prune::Keep);
         // One side of the OR can be anything.
-        assert_eq!(Prune::of(&[col("src_ip").eq(lit("203.0.113.7")).or(col("raw").like(lit("%x%")).is_null())]), Prune::Keep);
-        assert_eq!(Prune::of(&[col("class_uid").eq(lit(1007_i32))]), Prune::Classes([1007].into()));
         assert_eq!(
-            Prune::of(&[col("src_port").gt(lit(5_i64))]),
-            Prune::Column(place("src_port").unwrap())
+            Prune::of(&[col("src_ip").eq(lit("203.0.113.7")).or(col("raw").like(lit("%x%")).is_null())]),
+            Prune::Keep
         );
+        assert_eq!(Prune::of(&[col("class_uid").eq(lit(1007_i32))]), Prune::Classes([1007].into()));
+        assert_eq!(Prune::of(&[col("src_port").gt(lit(5_i64))]), Prune::Column(place("src_port").unwrap()));
         // `IS NULL` matches where there is no column.
         assert_eq!(Prune::of(&[col("src_port").is_null()]), Prune::Keep);
     }

@@ -20,12 +20,9 @@ pub(crate) mod at {
     use event::mapping::COLUMNS;
 
     pub(crate) const TENANT: usize = 0;
-    pub(crate) const SOURCE: usize = 1;
     pub(crate) const TIME: usize = 2;
     pub(crate) const RECEIVED: usize = 3;
     pub(crate) const CLASS_UID: usize = 4;
-    pub(crate) const ACTIVITY_ID: usize = 5;
-    pub(crate) const SEVERITY_ID: usize = 6;
     pub(crate) const RAW: usize = HEAD + COLUMNS.len();
     pub(crate) const LOG_SEGMENT: usize = RAW + 1;
     pub(crate) const LOG_OFFSET: usize = RAW + 2;
@@ -112,12 +109,9 @@ mod tests {
     fn fixed_places_are_where_their_names_are() {
         for (at, name) in [
             (at::TENANT, "tenant"),
-            (at::SOURCE, "source"),
             (at::TIME, "time"),
             (at::RECEIVED, "received"),
             (at::CLASS_UID, "class_uid"),
-            (at::ACTIVITY_ID, "activity_id"),
-            (at::SEVERITY_ID, "severity_id"),
             (at::RAW, "raw"),
             (at::LOG_SEGMENT, "log_segment"),
             (at::LOG_OFFSET, "log_offset"),

@@ -164,7 +164,7 @@ impl SchemaProvider for Tables {
         }
         let schema = Schema::built_in();
         let mut names = vec!["events".to_owned(), "detections".to_owned()];
-        names.extend(classes.into_iter().filter_map(|class| Some(schema.class(class)?.name.to_owned())));
+        names.extend(classes.into_iter().filter_map(|class| Some(schema.class(class)?.entry.name.to_owned())));
         names.extend(view.inner.externals.names(&view.scope));
         names
     }

@@ -4,11 +4,11 @@
 //! their own; small ones share one, because a row group of 45 columns costs 5 KB before its first row, and readers take a
 //! run by its rows, not by its row group. Must never rename or commit: the caller does, after a sync.
 
+use crate::LakeError;
 use crate::filter::ObservableSet;
 use crate::schema::{at, logical};
-use crate::LakeError;
 use catalog::{ColumnKind, ColumnStats, Day, NewFile, RowGroup, Table, time_text};
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use datafusion::arrow::array::{ArrayRef, AsArray, RecordBatch};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, TimestampMicrosecondType};
 use datafusion::parquet::arrow::arrow_writer::{ArrowWriter, ArrowWriterOptions};
 use datafusion::parquet::basic::{Compression, Encoding, ZstdLevel};
@@ -219,14 +219,8 @@ fn column_stats(metadata: &ParquetMetaData, table: &Table) -> Vec<ColumnStats> {
     let leaves = metadata.file_metadata().schema_descr().columns();
     let one = |(place, leaf): (usize, &Arc<datafusion::parquet::schema::types::ColumnDescriptor>)| {
         let kind = table.column(leaf.name())?.kind;
-        let mut stats = ColumnStats {
-            column: leaf.name().to_owned(),
-            nulls: 0,
-            values: 0,
-            bytes: 0,
-            min: None,
-            max: None,
-        };
+        let mut stats =
+            ColumnStats { column: leaf.name().to_owned(), nulls: 0, values: 0, bytes: 0, min: None, max: None };
         let mut known = true;
         let mut bounds: Option<(Bound, Bound)> = None;
         for group in metadata.row_groups() {
@@ -234,7 +228,10 @@ fn column_stats(metadata: &ParquetMetaData, table: &Table) -> Vec<ColumnStats> {
             stats.values += u64::try_from(chunk.num_values()).unwrap_or(0);
             stats.bytes += u64::try_from(chunk.compressed_size()).unwrap_or(0);
             let chunk_stats = chunk.statistics();
-            stats.nulls += chunk_stats.and_then(Statistics::null_count_opt).unwrap_or(0);
+            let nulls = chunk_stats.and_then(Statistics::null_count_opt).unwrap_or(0);
+            stats.nulls += nulls;
+            // A catalog's values are those that are there.
+            stats.values = stats.values.saturating_sub(nulls);
             match chunk_stats.and_then(bounds_of) {
                 Some((min, max)) => {
                     bounds = Some(match bounds.take() {
@@ -243,8 +240,7 @@ fn column_stats(metadata: &ParquetMetaData, table: &Table) -> Vec<ColumnStats> {
                     });
                 }
                 // A group of nulls has no bounds and narrows nothing.
-                None if chunk_stats.and_then(Statistics::null_count_opt)
-                    == u64::try_from(chunk.num_values()).ok() => {}
+                None if chunk_stats.and_then(Statistics::null_count_opt) == u64::try_from(chunk.num_values()).ok() => {}
                 None => known = false,
             }
         }

@@ -130,10 +130,8 @@ impl Writer {
             return Err(LakeError::Busy);
         }
         self.seal();
-        let mut taken = Taken {
-            batches: std::mem::take(&mut self.sealed),
-            sightings: std::mem::take(&mut self.sightings),
-        };
+        let mut taken =
+            Taken { batches: std::mem::take(&mut self.sealed), sightings: std::mem::take(&mut self.sightings) };
         let returned = std::mem::take(&mut *self.returned.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
         for earlier in returned {
             taken.batches.extend(earlier.batches);
