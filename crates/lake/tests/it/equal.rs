@@ -41,7 +41,8 @@ async fn every_column_survives_files_and_compaction() {
     let mut bed = Bed::hot().await;
     let all = |bed: &Bed| {
         let sql = "SELECT * FROM events ORDER BY id".to_owned();
-        bed.lake.ask(Ask { scope: Scope::Provider, sql, rows_max: 100, offset: 0 })
+        let lake = bed.lake.clone();
+        async move { lake.ask(Ask { scope: Scope::Provider, sql, rows_max: 100, offset: 0 }).await }
     };
     let hot = all(&bed).await.unwrap();
     assert!(hot.complete && hot.rows.len() == given().len());
