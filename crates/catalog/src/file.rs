@@ -137,7 +137,7 @@ pub struct ColumnStats {
     pub column: String,
     /// Rows without a value.
     pub nulls: u64,
-    /// All rows, with and without a value.
+    /// Rows with a value.
     pub values: u64,
     /// Compressed bytes.
     pub bytes: u64,

@@ -63,7 +63,7 @@ impl Memory {
         let removed: Vec<&File> = change.remove.iter().filter_map(|id| inner.state.files.get(id)).collect();
         let holds: Vec<Hold> = inner.holds.values().cloned().collect();
         change.check(&self.table, removed.iter().copied(), &holds)?;
-        let snapshot = inner.state.snapshot + 1;
+        let snapshot = inner.state.snapshot + u64::from(change.changes_files());
         inner.removed.extend(removed.into_iter().map(|file| (snapshot, file.id, file.path.clone())));
         let mut ids = Vec::with_capacity(change.add.len());
         for new in &change.add {
