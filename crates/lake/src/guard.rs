@@ -119,6 +119,22 @@ impl Walk {
     }
 }
 
+impl Walk {
+    fn set(&mut self, body: &SetExpr) -> ControlFlow<AskError> {
+        match body {
+            SetExpr::Select(select) if select.into.is_some() => forbidden("`SELECT INTO`", "only reading is possible"),
+            SetExpr::Select(_) | SetExpr::Query(_) | SetExpr::Values(_) => ControlFlow::Continue(()),
+            SetExpr::SetOperation { left, right, .. } => {
+                self.queries += 1;
+                bound("queries in one", self.queries, QUERIES_MAX)?;
+                self.set(left)?;
+                self.set(right)
+            }
+            _ => forbidden("this statement", "only SELECT is possible"),
+        }
+    }
+}
+
 fn bound(what: &'static str, found: usize, most: usize) -> ControlFlow<AskError> {
     if found <= most {
         return ControlFlow::Continue(());
@@ -142,7 +158,7 @@ impl Visitor for Walk {
         if !query.locks.is_empty() || query.for_clause.is_some() || query.settings.is_some() {
             return forbidden("a FOR or SETTINGS clause", "leave it out");
         }
-        set(&query.body)
+        self.set(&query.body)
     }
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<AskError> {
@@ -175,18 +191,6 @@ impl Visitor for Walk {
             Statement::Query(_) => ControlFlow::Continue(()),
             _ => forbidden("a statement that is no SELECT", "only SELECT is possible"),
         }
-    }
-}
-
-fn set(body: &SetExpr) -> ControlFlow<AskError> {
-    match body {
-        SetExpr::Select(select) if select.into.is_some() => forbidden("`SELECT INTO`", "only reading is possible"),
-        SetExpr::Select(_) | SetExpr::Query(_) | SetExpr::Values(_) => ControlFlow::Continue(()),
-        SetExpr::SetOperation { left, right, .. } => {
-            set(left)?;
-            set(right)
-        }
-        _ => forbidden("this statement", "only SELECT is possible"),
     }
 }
 

@@ -237,11 +237,14 @@ fn severity(at: usize, test: &Test) -> Result<Expr, AskError> {
 }
 
 fn observed(at: usize, name: &str, kind: ObservableKind, test: &Test) -> Result<Expr, AskError> {
-    if let Test::Text(value) = test {
-        return Ok(call("has_observable", vec![col("raw"), lit(name), lit(value.as_str())]));
-    }
     let columns = columns_of_kind(kind).map(|column| text(at, col(column), test));
-    columns.reduce(|left, right| Ok(left?.or(right?))).unwrap_or_else(|| Ok(lit(false)))
+    // A mapping may have made the value from something that raw writes otherwise: the columns count as well.
+    let raw = match test {
+        Test::Text(value) => Some(Ok(call("has_observable", vec![col("raw"), lit(name), lit(value.as_str())]))),
+        _ => None,
+    };
+    let whole = columns.chain(raw).reduce(|left, right| Ok(left?.or(right?)));
+    whole.unwrap_or_else(|| Ok(lit(false)))
 }
 
 /// The type of times, for those who build conditions of their own.
