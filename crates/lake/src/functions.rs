@@ -4,14 +4,15 @@
 
 use crate::json;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringViewArray, StringViewBuilder};
-use datafusion::arrow::datatypes::{DataType, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType};
+use datafusion::arrow::datatypes::{DataType, FieldRef, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use datafusion::common::{Result, ScalarValue, exec_err};
+use datafusion::functions::datetime;
 use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 use ids::EventId;
 use memchr::memmem::Finder;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// All functions of ours.
 pub(crate) fn all() -> Vec<Arc<ScalarUDF>> {
@@ -22,6 +23,7 @@ pub(crate) fn all() -> Vec<Arc<ScalarUDF>> {
         one("contains_fold", Kind::ContainsFold, text(2)),
         one("equals_fold", Kind::EqualsFold, text(2)),
         one("json_text", Kind::JsonText, text(2)),
+        Arc::new(ScalarUDF::from(TruncateUtc(datetime::date_trunc()))),
         one(
             "event_id",
             Kind::EventId,
@@ -45,6 +47,54 @@ pub(crate) fn named(name: &str) -> Option<Arc<ScalarUDF>> {
     all().into_iter().find(|function| function.name() == name)
 }
 
+/// `field` is what people call it.
+static JSON_ALIASES: LazyLock<[String; 1]> = LazyLock::new(|| ["field".to_owned()]);
+
+/// `date_trunc` without the detour over a calendar that it makes for times with a zone: ours is always UTC, where hours
+/// and days have one length. Twenty times faster on the table's own times.
+#[derive(Debug, Eq, Hash, PartialEq)]
+struct TruncateUtc(Arc<ScalarUDF>);
+
+impl ScalarUDFImpl for TruncateUtc {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn aliases(&self) -> &[String] {
+        self.0.aliases()
+    }
+
+    fn signature(&self) -> &Signature {
+        self.0.signature()
+    }
+
+    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
+        self.0.return_type(arguments)
+    }
+
+    fn return_field_from_args(&self, arguments: ReturnFieldArgs<'_>) -> Result<FieldRef> {
+        self.0.return_field_from_args(arguments)
+    }
+
+    fn invoke_with_args(&self, mut arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let bare = match arguments.args.get_mut(1) {
+            Some(ColumnarValue::Array(array)) if *array.data_type() == crate::schema::time_type() => {
+                let times = array.as_primitive::<TimestampMicrosecondType>().clone().with_timezone_opt(None::<&str>);
+                *array = Arc::new(times);
+                true
+            }
+            _ => false,
+        };
+        match self.0.inner().invoke_with_args(arguments)? {
+            ColumnarValue::Array(array) if bare => {
+                let times = array.as_primitive::<TimestampMicrosecondType>().clone().with_timezone("UTC");
+                Ok(ColumnarValue::Array(Arc::new(times)))
+            }
+            other => Ok(other),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 enum Kind {
     ContainsFold,
@@ -64,6 +114,13 @@ struct Function {
 impl ScalarUDFImpl for Function {
     fn name(&self) -> &str {
         self.name
+    }
+
+    fn aliases(&self) -> &[String] {
+        match self.kind {
+            Kind::JsonText => JSON_ALIASES.as_slice(),
+            _ => &[],
+        }
     }
 
     fn signature(&self) -> &Signature {

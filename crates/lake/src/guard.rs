@@ -5,8 +5,8 @@
 
 use crate::ask::AskError;
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Query, SetExpr, Statement, TableFactor,
-    Visit, VisitMut, Visitor, VisitorMut,
+    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Query, SetExpr, Statement,
+    TableFactor, Value, Visit, VisitMut, Visitor, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -194,11 +194,56 @@ impl Visitor for Walk {
     }
 }
 
+/// A condition `json_text(raw, path) = 'value'` holds only where the value stands in the text: say so, because looking
+/// for a text is five times faster than walking a JSON path, and most rows do not have it.
+fn narrow(condition: &mut Expr) {
+    match condition {
+        Expr::Nested(inner) => narrow(inner),
+        Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
+            narrow(left);
+            narrow(right);
+        }
+        Expr::BinaryOp { left, op: BinaryOperator::Eq, right } => {
+            let (Expr::Function(function), Expr::Value(value)) = (&**left, &**right) else { return };
+            let Value::SingleQuotedString(text) = &value.value else { return };
+            let name = function.name.to_string().to_ascii_lowercase();
+            // Letters that no writer of JSON escapes.
+            let plain =
+                |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, ' ' | '_' | '.' | ':' | '@' | '-');
+            if !["json_text", "field"].contains(&name.as_str()) || text.is_empty() || !text.chars().all(plain) {
+                return;
+            }
+            let mut contains = function.clone();
+            contains.name = vec![Ident::new("contains")].into();
+            let FunctionArguments::List(list) = &mut contains.args else { return };
+            let [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(_) | Expr::CompoundIdentifier(_))), path] =
+                list.args.as_mut_slice()
+            else {
+                return;
+            };
+            *path = FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value.clone())));
+            let equal = std::mem::replace(condition, Expr::Function(contains));
+            let found = Box::new(condition.clone());
+            *condition = Expr::BinaryOp { left: found, op: BinaryOperator::And, right: Box::new(equal) };
+        }
+        _ => {}
+    }
+}
+
 /// `has_observable(kind, value)` reads `raw` without saying so.
 struct Implied;
 
 impl VisitorMut for Implied {
     type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        if let SetExpr::Select(select) = &mut *query.body
+            && let Some(condition) = &mut select.selection
+        {
+            narrow(condition);
+        }
+        ControlFlow::Continue(())
+    }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         if let Expr::Function(Function { name, args: FunctionArguments::List(list), .. }) = expr
@@ -267,6 +312,23 @@ mod tests {
             format!("SELECT * FROM {}events", "events, ".repeat(20)),
         ] {
             assert!(matches!(checked(&sql), Err(AskError::TooLarge { .. })), "{}", &sql[..60]);
+        }
+    }
+
+    #[test]
+    fn equality_on_json_looks_for_the_value_first() {
+        for (sql, narrowed) in [
+            ("SELECT 1 FROM e WHERE field(raw, 'a.b') = 'x-1' AND c = 1", true),
+            ("SELECT 1 FROM e WHERE (json_text(e.raw, 'a') = 'x') LIMIT 1", true),
+            ("SELECT 1 FROM (SELECT * FROM e WHERE field(raw, 'a') = 'x') t", true),
+            // Where NULL and false differ, and where the text may be written otherwise.
+            ("SELECT 1 FROM e WHERE NOT (field(raw, 'a') = 'x')", false),
+            ("SELECT field(raw, 'a') = 'x' FROM e", false),
+            ("SELECT 1 FROM e WHERE field(raw, 'a') = 'a/b'", false),
+            ("SELECT 1 FROM e WHERE field(raw, 'a') = 'x' OR c = 1", false),
+        ] {
+            let text = checked(sql).unwrap().to_string();
+            assert_eq!(text.contains("contains("), narrowed, "{text}");
         }
     }
 

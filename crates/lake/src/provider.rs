@@ -1,7 +1,7 @@
 //! The table `events` (and its views by class) for one query: one snapshot, one scope, one list of files and rows.
 //!
 //! The scope is in the plan twice: only runs of its tenants are read, and a filter on the tenant's column stands above
-//! them. Neither comes from the query's text. Must never open a file while planning.
+//! scans of files that hold anything else. Neither comes from the query's text. Must never open a file while planning.
 
 use crate::lake::Inner;
 use crate::prune::{FileFacts, Prune, RunFacts};
@@ -272,7 +272,11 @@ impl TableProvider for Events {
             Some(columns) => columns.iter().filter_map(|column| self.places.get(*column)).copied().collect(),
             None => self.places.to_vec(),
         };
-        let scoped = self.view.scope != Scope::Provider;
+        let prune = Prune::of(filters);
+        let selected = self.select(&prune).await?;
+        // Where nothing in the files is a stranger's, the guard would find nothing to do.
+        let foreign = selected.iter().any(|(file, ..)| self.foreign(file));
+        let scoped = self.view.scope != Scope::Provider && (foreign || !self.view.snapshot.hot.is_empty());
         let mut places: Vec<usize> = wanted.iter().copied().filter(|place| *place != ID).collect();
         let extra = if wanted.contains(&ID) { &ID_OF[..] } else { &[] };
         for place in extra.iter().chain(if scoped { &[at::TENANT][..] } else { &[] }) {
@@ -280,14 +284,15 @@ impl TableProvider for Events {
                 places.push(*place);
             }
         }
-        let prune = Prune::of(filters);
-        let selected = self.select(&prune).await?;
         let mut parts = Vec::new();
         if !selected.is_empty() {
-            parts.push(self.files(selected, &places, Self::pushdown(filters))?);
+            let plan = self.files(selected, &places, Self::pushdown(filters))?;
+            parts.push(if foreign { self.guarded(state, plan)? } else { plan });
         }
-        parts.extend(self.hot(&prune, &places)?);
-        let mut plan: Arc<dyn ExecutionPlan> = match (parts.pop(), parts.is_empty()) {
+        if let Some(plan) = self.hot(&prune, &places)? {
+            parts.push(if scoped { self.guarded(state, plan)? } else { plan });
+        }
+        let plan: Arc<dyn ExecutionPlan> = match (parts.pop(), parts.is_empty()) {
             (None, _) => {
                 let fields: Vec<Field> = wanted.iter().map(|place| field(*place)).collect();
                 return Ok(Arc::new(EmptyExec::new(Arc::new(Schema::new(fields)))));
@@ -298,14 +303,16 @@ impl TableProvider for Events {
                 UnionExec::try_new(parts)?
             }
         };
-        if scoped {
-            plan = self.guarded(state, plan)?;
-        }
         if places == wanted { Ok(plan) } else { self.shaped(state, plan, &wanted, &places) }
     }
 }
 
 impl Events {
+    /// Whether a file holds rows that the scope does not cover.
+    fn foreign(&self, file: &File) -> bool {
+        file.row_groups.iter().any(|run| !self.view.scope.covers(Owner::Tenant(run.tenant)))
+    }
+
     /// Only rows of the scope's tenants pass.
     fn guarded(&self, state: &dyn Session, plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
         let tenants: Vec<Expr> = match &self.view.scope {

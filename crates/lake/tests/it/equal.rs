@@ -140,3 +140,58 @@ proptest! {
         })?;
     }
 }
+
+/// Tenants of all sizes in the same files: runs with row groups of their own beside runs that share one.
+#[tokio::test]
+async fn small_and_large_tenants_share_files_and_nothing_else() {
+    let mut bed = Bed::empty().await;
+    let template = &given()[2];
+    let mut event = template.normalised();
+    let sizes = [("a", 10_000_i64), ("b", 700), ("c", 3)];
+    let start = event.time.as_micros();
+    let mut place = 0;
+    for flush in 0..2 {
+        for (name, rows) in sizes {
+            for row in 0..rows {
+                // Times of both flushes lie among one another, not in order.
+                let shuffled = (row * 7_919 + flush * 13) % rows;
+                event.time = ids::Timestamp::from_micros(start + shuffled * 1_000_000 + flush);
+                let port = event::mapping::COLUMNS.iter().position(|column| column.name == "src_port").unwrap();
+                event.columns.retain(|(column, _)| *column != port);
+                event.columns.push((port, event::mapping::ColumnValue::Int(shuffled)));
+                let raw = format!("{{\"n\":{shuffled},\"of\":\"{name}\"}}");
+                let row = crate::bed::row(template, &event, place);
+                bed.writer.append(&lake::Row { tenant: tenant(name), raw: &raw, ..row });
+                place += 1;
+            }
+            bed.writer.seal();
+        }
+        bed.flush().await;
+    }
+    for stage in ["flushed", "compacted"] {
+        for (name, rows) in sizes {
+            let sql = "SELECT count(*), count(DISTINCT src_port), sum(src_port), count(DISTINCT raw), min(time), max(tenant) FROM events";
+            let ask =
+                |sql: &str| bed.lake.ask(Ask { scope: scope(name), sql: sql.to_owned(), rows_max: 10, offset: 0 });
+            let row = ask(sql).await.unwrap().rows.remove(0);
+            let expected = serde_json::json!([
+                2 * rows,
+                rows,
+                rows * (rows - 1),
+                rows,
+                ids::Timestamp::from_micros(start).to_string(),
+                tenant(name).to_string()
+            ]);
+            assert_eq!(serde_json::Value::from(row), expected, "{stage}: {name}");
+            let sql =
+                "SELECT src_port, json_text(raw, 'of') FROM network_activity WHERE src_port = 2 AND raw LIKE '%2%'";
+            assert_eq!(
+                ask(sql).await.unwrap().rows,
+                vec![vec![serde_json::json!(2), name.into()]; 2],
+                "{stage}: {name}"
+            );
+        }
+        bed.compact().await;
+    }
+    assert_eq!(bed.lake.size().files, 1);
+}
