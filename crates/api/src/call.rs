@@ -170,6 +170,11 @@ pub trait Door: Send + Sync {
     /// Put one call through the gate.
     fn call(&self, call: Call) -> Future<'_, Reply>;
 
+    /// Where shippers deliver; none where this door has no data plane behind it.
+    fn intake(&self) -> Option<&dyn crate::Intake> {
+        None
+    }
+
     /// What the holder of this credential may call: the same judgement as `me.permissions`.
     ///
     /// # Errors

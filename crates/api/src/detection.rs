@@ -48,7 +48,7 @@ pub struct Detection {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DetectionList {
-    /// Whose; where nothing is said, those of the caller's own tenant.
+    /// Whose; where nothing is said, those of the caller's own tenant or, for the provider's, of every tenant that policy lets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<TenantId>,
     /// Only those of this rule.
@@ -96,7 +96,7 @@ pub struct Detections {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DetectionGet {
-    /// Whose; where nothing is said, one of the caller's own tenant.
+    /// Whose; where nothing is said, one of the caller's own tenant or, for the provider's, of every tenant that policy lets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<TenantId>,
     /// Which detection.

@@ -30,7 +30,7 @@ pub enum EntityKind {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EntityPrevalence {
-    /// In whose events; where nothing is said, in those of the caller's own tenant.
+    /// In whose events; where nothing is said, in those of the caller's own tenant or, for the provider's, of every tenant that policy lets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<TenantId>,
     /// Ask these tenants at once. Each must be allowed on its own.

@@ -132,7 +132,7 @@ pub struct EventRows {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventQuery {
-    /// Whose events; where nothing is said, those of the caller's own tenant.
+    /// Whose events; where nothing is said, those of the caller's own tenant or, for the provider's, of every tenant that policy lets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<TenantId>,
     /// Ask these tenants at once; `tenant` becomes a column. Each must be allowed on its own.
@@ -157,7 +157,7 @@ pub struct EventQuery {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventSearch {
-    /// Whose events; where nothing is said, those of the caller's own tenant.
+    /// Whose events; where nothing is said, those of the caller's own tenant or, for the provider's, of every tenant that policy lets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<TenantId>,
     /// Ask these tenants at once; `tenant` becomes a column. Each must be allowed on its own.
@@ -189,7 +189,7 @@ pub struct EventSearch {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventTail {
-    /// Whose events; where nothing is said, those of the caller's own tenant.
+    /// Whose events; where nothing is said, those of the caller's own tenant or, for the provider's, of every tenant that policy lets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<TenantId>,
     /// Only events that this finds, in the grammar of `event.search`.
@@ -215,7 +215,7 @@ fn ten() -> u32 {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventHistogram {
-    /// Whose events; where nothing is said, those of the caller's own tenant.
+    /// Whose events; where nothing is said, those of the caller's own tenant or, for the provider's, of every tenant that policy lets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<TenantId>,
     /// Ask these tenants at once and count them together. Each must be allowed on its own.
@@ -277,7 +277,7 @@ pub struct Histogram {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventFields {
-    /// Whose events; where nothing is said, those of the caller's own tenant.
+    /// Whose events; where nothing is said, those of the caller's own tenant or, for the provider's, of every tenant that policy lets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<TenantId>,
     /// Only fields of this table, for example `process_activity`.
@@ -327,7 +327,7 @@ pub struct Fields {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventValues {
-    /// Whose events; where nothing is said, those of the caller's own tenant.
+    /// Whose events; where nothing is said, those of the caller's own tenant or, for the provider's, of every tenant that policy lets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<TenantId>,
     /// Which field, for example `process_name` or `EventID`.
@@ -373,7 +373,7 @@ pub struct Values {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventGet {
-    /// Whose event; where nothing is said, one of the caller's own tenant.
+    /// Whose event; where nothing is said, one of the caller's own tenant or, for the provider's, of every tenant that policy lets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<TenantId>,
     /// The event's id: the column `event_id` of an answer.
@@ -404,7 +404,7 @@ pub struct Event {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventProcessTree {
-    /// Whose events; where nothing is said, those of the caller's own tenant.
+    /// Whose events; where nothing is said, those of the caller's own tenant or, for the provider's, of every tenant that policy lets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<TenantId>,
     /// An event that names the process: its `event_id`.
@@ -469,7 +469,7 @@ pub struct ProcessTree {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventEstimate {
-    /// Whose events; where nothing is said, those of the caller's own tenant.
+    /// Whose events; where nothing is said, those of the caller's own tenant or, for the provider's, of every tenant that policy lets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<TenantId>,
     /// Ask these tenants at once. Each must be allowed on its own.
@@ -512,7 +512,7 @@ pub enum ExportFormat {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventExport {
-    /// Whose events; where nothing is said, those of the caller's own tenant.
+    /// Whose events; where nothing is said, those of the caller's own tenant or, for the provider's, of every tenant that policy lets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<TenantId>,
     /// The statement, as for `event.query`.
@@ -557,9 +557,9 @@ declare! {
         json!({ "tenant": example::TENANT, "like": "process" });
     EventValues => Values: Meta::read("event.values", Method::Get, "/v1/events/values", "Tenant").keeps(KEEPS),
         json!({ "tenant": example::TENANT, "field": "process_name" });
-    EventGet => Event: Meta::read("event.get", Method::Get, "/v1/events/{event}", "Tenant").keeps(KEEPS),
+    EventGet => Event: Meta::read("event.get", Method::Get, "/v1/events/id/{event}", "Tenant").keeps(KEEPS),
         json!({ "tenant": example::TENANT, "event": "1007-20260301-12-4096-3" });
-    EventProcessTree => ProcessTree: Meta::read("event.process_tree", Method::Get, "/v1/events/{event}/process-tree", "Tenant").keeps(KEEPS),
+    EventProcessTree => ProcessTree: Meta::read("event.process_tree", Method::Get, "/v1/events/id/{event}/process-tree", "Tenant").keeps(KEEPS),
         json!({ "tenant": example::TENANT, "event": "1007-20260301-12-4096-3" });
     EventEstimate => Estimate: Meta::read("event.estimate", Method::Post, "/v1/events/estimate", "Tenant"),
         json!({ "tenant": example::TENANT, "sql": "SELECT count(*) FROM events WHERE src_ip = '10.0.0.7'" });

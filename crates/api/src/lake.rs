@@ -96,9 +96,8 @@ pub struct Retention {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LakeRetention {
-    /// Whose; where nothing is said, the caller's own tenant.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tenant: Option<TenantId>,
+    /// Whose.
+    pub tenant: TenantId,
 }
 
 /// Set how long a tenant's rows are kept. What is past its time is removed at the next compaction.
@@ -188,7 +187,7 @@ pub struct Backtest {
 declare! {
     LakeStatusGet => LakeStatus: Meta::read("lake.status", Method::Get, "/v1/lake", "Tenant"),
         json!({ "tenant": example::TENANT });
-    LakeRetention => Retention: Meta::read("lake.retention", Method::Get, "/v1/lake/retention", "Tenant"),
+    LakeRetention => Retention: Meta::read("lake.retention", Method::Get, "/v1/tenants/{tenant}/lake/retention", "Tenant"),
         json!({ "tenant": example::TENANT });
     LakeSetRetention => Retention: Meta::govern("lake.set_retention", Method::Put, "/v1/tenants/{tenant}/lake/retention", "Tenant"),
         json!({ "tenant": example::TENANT, "days": 365, "classes": [{ "class_uid": 4001, "days": 30 }] });

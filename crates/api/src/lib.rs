@@ -12,6 +12,7 @@ mod catalogue;
 mod detection;
 mod entity;
 mod event;
+mod intake;
 mod job;
 mod json;
 mod kill_switch;
@@ -33,6 +34,7 @@ mod tenant;
 mod user;
 
 pub use call::{Call, Credential, Deferred, Done, Door, Face, Future, Listing, Origin, Pending, Reply};
+pub use intake::{BodyFault, IngestBody, IngestRequest, Intake};
 pub use json::{JsonLimits, parse as parse_json};
 pub use operation::{Effect, Meta, Method, Obligation, Operation};
 pub use page::{Etag, Limit, Page};

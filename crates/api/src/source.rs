@@ -107,18 +107,17 @@ pub struct SourceCreate {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SourceGet {
-    /// Whose; where nothing is said, the caller's own tenant.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tenant: Option<TenantId>,
+    /// Whose.
+    pub tenant: TenantId,
     /// Its name.
     pub source: SourceName,
 }
 
-/// List a tenant's sources.
+/// List a tenant's sources; without a tenant, for the provider's principals, those of every tenant.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SourceList {
-    /// Whose; where nothing is said, the caller's own tenant.
+    /// Whose; where nothing is said, the caller's own tenant or, for the provider's, all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<TenantId>,
     /// How many at most.
@@ -221,9 +220,8 @@ fn one_year() -> u32 {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SourceListKeys {
-    /// Whose; where nothing is said, the caller's own tenant.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tenant: Option<TenantId>,
+    /// Whose.
+    pub tenant: TenantId,
     /// The source's name.
     pub source: SourceName,
     /// How many at most.
@@ -360,7 +358,7 @@ pub struct MappingTest {
 declare! {
     SourceCreate => Source: Meta::write("source.create", Method::Post, "/v1/tenants/{tenant}/sources", "Tenant"),
         json!({ "tenant": example::TENANT, "name": "cloudtrail", "mapping": "cloudtrail" });
-    SourceGet => Source: Meta::read("source.get", Method::Get, "/v1/sources/{source}", "Source"),
+    SourceGet => Source: Meta::read("source.get", Method::Get, "/v1/tenants/{tenant}/sources/{source}", "Source"),
         json!({ "tenant": example::TENANT, "source": "cloudtrail" });
     SourceList => Page<Source>: Meta::read("source.list", Method::Get, "/v1/sources", "Tenant"),
         json!({ "tenant": example::TENANT });
@@ -370,7 +368,7 @@ declare! {
         json!({ "tenant": example::TENANT, "source": "cloudtrail" });
     SourceCreateKey => NewIngestKey: Meta::govern("source.create_key", Method::Post, "/v1/tenants/{tenant}/sources/{source}/keys", "Source"),
         json!({ "tenant": example::TENANT, "source": "cloudtrail", "name": "fluent-bit on web-3" });
-    SourceListKeys => Page<IngestKey>: Meta::read("source.list_keys", Method::Get, "/v1/sources/{source}/keys", "Source"),
+    SourceListKeys => Page<IngestKey>: Meta::read("source.list_keys", Method::Get, "/v1/tenants/{tenant}/sources/{source}/keys", "Source"),
         json!({ "tenant": example::TENANT, "source": "cloudtrail" });
     SourceRevokeKey => Gone: Meta::govern("source.revoke_key", Method::Delete, "/v1/tenants/{tenant}/sources/{source}/keys/{key}", "Source"),
         json!({ "tenant": example::TENANT, "source": "cloudtrail", "key": example::CREDENTIAL });

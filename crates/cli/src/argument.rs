@@ -20,6 +20,18 @@ const RESERVED: &[&str] = &[
     "version",
 ];
 
+/// The name under which the parser keeps the plain argument.
+pub(crate) const PLAIN: &str = "plain";
+
+/// The field that may also stand without its flag, as the first plain argument: what the operation is asked.
+pub(crate) fn plain_field(operation: &str) -> Option<&'static str> {
+    match operation {
+        "event.estimate" | "event.export" | "event.query" => Some("sql"),
+        "event.search" | "event.tail" => Some("query"),
+        _ => None,
+    }
+}
+
 /// A field and the flag that it is given by.
 pub(crate) struct Argument<'a> {
     /// The field's name.
@@ -75,6 +87,12 @@ impl<'a> Argument<'a> {
     /// The name under which the parser keeps it; no flag of ours has a colon.
     pub(crate) fn id(&self) -> String {
         format!("field:{}", self.field)
+    }
+
+    /// The flag of a field that a plain argument may stand for.
+    pub(crate) fn to_arg_beside_plain(&self) -> Arg {
+        let arg = self.to_arg().conflicts_with(PLAIN);
+        if self.required { arg.required(false).required_unless_present_any(["input", PLAIN]) } else { arg }
     }
 
     /// The flag for the command line's parser.

@@ -1,6 +1,6 @@
 //! The tree of commands: one resource, one verb for each operation, and the commands that are none.
 
-use crate::argument::Argument;
+use crate::argument::{Argument, PLAIN, plain_field};
 use crate::{Exit, Program};
 use api::{Effect, Spec};
 use clap::builder::PossibleValuesParser;
@@ -112,7 +112,14 @@ fn operation(spec: &Spec) -> Command {
                 .value_name("JSON|@FILE|-")
                 .help("The whole input as one JSON object; single flags go before its fields"),
         )
-        .args(Argument::all(spec).iter().map(Argument::to_arg));
+        .args(Argument::all(spec).iter().map(|argument| match plain_field(meta.id) {
+            Some(field) if field == argument.field => argument.to_arg_beside_plain(),
+            _ => argument.to_arg(),
+        }));
+    if let Some(field) = plain_field(meta.id) {
+        let help = format!("The same as --{field}");
+        command = command.arg(Arg::new(PLAIN).value_name(field.to_uppercase()).help(help).index(1));
+    }
     if meta.effect != Effect::Read {
         let help = "A key of your own: the same call with the same key is carried out once, however often it is sent";
         command = command.arg(Arg::new("idempotency-key").long("idempotency-key").value_name("KEY").help(help));

@@ -1,7 +1,7 @@
 //! From flags to the input of an operation: one JSON object, judged before anything is sent.
 
 use crate::answer::Trouble;
-use crate::argument::Argument;
+use crate::argument::{Argument, PLAIN, plain_field};
 use crate::source::{Input, resolve};
 use api::{FieldKind, JsonLimits, Spec};
 use clap::ArgMatches;
@@ -21,6 +21,11 @@ pub(crate) fn build(spec: &Spec, matches: &ArgMatches, stdin: &Input) -> Result<
         }
         let texts = given.iter().map(|text| resolve(text, stdin)).collect::<Result<Vec<String>, Trouble>>()?;
         object.insert(argument.field.to_owned(), value(spec, &argument, &texts)?);
+    }
+    if let Some(field) = plain_field(spec.meta.id)
+        && let Some(text) = matches.get_one::<String>(PLAIN)
+    {
+        object.insert(field.to_owned(), Value::String(resolve(text, stdin)?));
     }
     let input = Value::Object(object);
     spec.validate(&input).map_err(Trouble::Input)?;

@@ -69,7 +69,7 @@ async fn operation(
     format: Format,
     around: &mut Around<'_>,
 ) -> Result<Exit, Trouble> {
-    let (input, notes) = input::build(spec, matches, &around.input)?;
+    let (mut input, notes) = input::build(spec, matches, &around.input)?;
     for note in notes {
         let _ = writeln!(around.errors, "note: {note}");
     }
@@ -80,12 +80,23 @@ async fn operation(
         return export::write(transport.as_ref(), spec, input, &folder, format, around).await;
     }
     let key = matches.try_get_one::<String>("idempotency-key").ok().flatten().map(String::as_str);
-    let all = is_list(spec) && matches.get_flag("all");
+    let all = is_list(spec) && (matches.get_flag("all") || streams(spec, &mut input, format));
     let answer = transport.call(spec, input.clone(), key).await?;
     match answer {
         Answer::Done { output, .. } if all => pages(transport.as_ref(), spec, input, output, format, around).await,
         answer => finish(answer, spec, format, around),
     }
+}
+
+/// Whether the rows of a question flow to their end by themselves: as JSON lines, where no limit was asked for. The
+/// pages are then as large as they can be.
+fn streams(spec: &Spec, input: &mut Value, format: Format) -> bool {
+    let asks = matches!(spec.meta.id, "event.query" | "event.search") && format == Format::JsonLines;
+    let Some(fields) = input.as_object_mut().filter(|fields| asks && !fields.contains_key("limit")) else {
+        return false;
+    };
+    fields.insert("limit".to_owned(), Value::from(api::RowLimit::MAX));
+    true
 }
 
 async fn transport(

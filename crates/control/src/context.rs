@@ -46,6 +46,10 @@ pub struct Inner {
     pub(crate) hashing: tokio::sync::Semaphore,
     /// One sequencing at a time: `audit.checkpoint` may ask for one beside the background task.
     pub(crate) sequencing: tokio::sync::Mutex<()>,
+    /// Where telemetry goes and is asked; none in an installation that only governs.
+    pub(crate) plane: Option<Arc<dyn api::DataPlane>>,
+    pub(crate) turns: crate::asking::Turns,
+    pub(crate) ingest: crate::ingest::IngestState,
 }
 
 /// How many passwords are hashed at once.

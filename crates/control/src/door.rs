@@ -24,6 +24,10 @@ impl Door for Control {
         Box::pin(self.admit(call))
     }
 
+    fn intake(&self) -> Option<&dyn api::Intake> {
+        Some(self)
+    }
+
     fn listing<'a>(
         &'a self,
         credential: Option<&'a Credential>,

@@ -189,7 +189,9 @@ impl Control {
         let parsed = passage.handler.parse(spec, passage.input.clone())?;
         let reach = self.store.snapshot(identity.reach());
         let look = Look { control: self, identity, snapshot: &reach };
-        let target = &*progress.target.insert(passage.handler.resolve(&look, &parsed).await?);
+        let target = progress.target.insert(passage.handler.resolve(&look, &parsed).await?);
+        self.settle_others(passage, target).await?;
+        let target = &*target;
         // Taken before anything is read for the decision: what changes from here on is noticed at the commit.
         let stamp = identity.stamp(&self.freshness, Some(target.owner));
         self.halted(identity, target.owner, Some(spec.meta.effect))?;
@@ -203,7 +205,9 @@ impl Control {
             approvals: passage.approved.as_ref().map(|approved| approved.counts.clone()).unwrap_or_default(),
         };
         let request = self.question(identity, spec, target, passage.origin.face, &circumstances).await?;
-        let decision = &*progress.decision.insert(self.weigh(&request));
+        let decision = progress.decision.insert(self.weigh(&request));
+        crate::asking::tightened(&mut decision.0.outcome, &target.others.obligations);
+        let decision = &*decision;
         match &decision.0.outcome {
             Outcome::Deny(deny) => Err(self.denied(passage, target, &decision.0, deny.human_only).await?),
             Outcome::StepUp(_) | Outcome::Defer(_) if passage.approved.is_some() => {
@@ -264,7 +268,7 @@ impl Control {
             changes.append((approved.settle)(&visible));
         }
         let mut commit = Commit::new(passage.started, entry).changes(changes);
-        for leaf in leaves {
+        for leaf in leaves.into_iter().chain(self.leaves_of_others(passage, target, decision)?) {
             commit = commit.record(leaf);
         }
         commit = self.guarded(commit, passage, target.owner, stamp);
@@ -276,6 +280,33 @@ impl Control {
         self.store.commit(commit).await?;
         self.refresh(after).await?;
         Ok(Reply::Done(done))
+    }
+
+    /// The same call in the logs of the other tenants that it looked into. Without its input, which names them all.
+    fn leaves_of_others(
+        &self,
+        passage: &Passage<'_>,
+        target: &Target,
+        decision: &(Decision, Digest),
+    ) -> Result<Vec<store::AuditEntry>, Refusal> {
+        let mut leaves = Vec::new();
+        for (part, tenant) in (2_u8..).zip(&target.others.tenants) {
+            let other = Target::tenant(*tenant);
+            let entry = self.leaf(&Facts {
+                call: passage.call,
+                started: passage.started,
+                identity: &passage.identity,
+                spec: passage.spec,
+                origin: &passage.origin,
+                target: Some(&other),
+                decision: Some(decision),
+                approval: None,
+                canonical: &passage.shown_canonical,
+                ending: Ending { status: 200, problem: None },
+            })?;
+            leaves.push(store::AuditEntry { part, payload: None, ..entry });
+        }
+        Ok(leaves)
     }
 
     /// A commit that goes through only while the kill switch does not hold the caller and, for anything but a look, while
@@ -311,6 +342,10 @@ impl Control {
             }
             After::Policies => self.load_policies().await,
             After::KillSwitch => self.load_kill_switch().await,
+            After::Lake(tenant, keys) => {
+                keys.iter().for_each(|key| self.freshness.touch(key));
+                self.set_up_tenant(tenant).await
+            }
         }
     }
 
@@ -337,7 +372,7 @@ impl Control {
     }
 
     /// Whether the caller may know that the target exists: it is the caller's own place, or the caller may look at it.
-    async fn may_know(&self, passage: &Passage<'_>, target: &Target) -> Result<bool, Refusal> {
+    pub(crate) async fn may_know(&self, passage: &Passage<'_>, target: &Target) -> Result<bool, Refusal> {
         if matches!(target.kind, "Provider" | "Self" | "Tenant") && target.owner == passage.identity.place() {
             return Ok(true);
         }

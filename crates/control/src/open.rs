@@ -67,6 +67,8 @@ pub struct Opened {
     pub registry: Registry,
     /// Seals secrets at rest; from a file or the environment, never from the store.
     pub master_key: [u8; 32],
+    /// Where telemetry goes and is asked; without one, whatever needs it answers that it is unavailable.
+    pub plane: Option<Arc<dyn api::DataPlane>>,
 }
 
 impl Opened {
@@ -85,6 +87,9 @@ impl Opened {
         let control = Control {
             inner: Arc::new(Inner {
                 rate: RateLimiter::new(self.settings.rate),
+                ingest: crate::ingest::IngestState::new(self.settings.ingest_memory_bytes_max),
+                turns: crate::asking::Turns::default(),
+                plane: self.plane,
                 store: self.store,
                 clock: self.clock,
                 entropy: self.entropy,
@@ -120,6 +125,7 @@ impl Opened {
                 .await?;
         }
         control.load_kill_switch().await?;
+        control.set_up_all().await?;
         control.bootstrap(deliver).await?;
         Ok(control)
     }
@@ -219,7 +225,8 @@ impl Control {
         let (stop, stopped) = watch::channel(false);
         let tasks = vec![
             tokio::spawn(self.clone().reconcile(stopped.clone())),
-            tokio::spawn(self.clone().sequence_forever(stopped)),
+            tokio::spawn(self.clone().sequence_forever(stopped.clone())),
+            tokio::spawn(self.clone().look_after_the_lake(stopped)),
         ];
         Running { control: self.clone(), stop, tasks }
     }
@@ -268,6 +275,9 @@ impl Running {
         }
         if let Err(refusal) = self.control.record_failures().await {
             tracing::error!(?refusal, "failed attempts were not recorded");
+        }
+        if let Err(refusal) = self.control.record_ingest().await {
+            tracing::error!(?refusal, "counts of ingest were not recorded");
         }
         self.control.store.close().await;
     }

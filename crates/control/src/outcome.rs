@@ -1,5 +1,6 @@
 //! What a handler returns: an answer, and what should change if the gate can record it.
 
+use ids::TenantId;
 use store::{AuditEntry, Changes};
 
 /// What a handler wants to happen.
@@ -24,6 +25,8 @@ pub enum After {
     Policies,
     /// The kill switch.
     KillSwitch,
+    /// What the data plane knows of a tenant, and what is known of these keys and sources, by id.
+    Lake(TenantId, Vec<String>),
     /// What is known of these principals or tenants, by id.
     Touched(Vec<String>),
 }

@@ -34,6 +34,7 @@ impl Control {
                 // A job that waits for its next try, or whose worker died, becomes due without any change of state.
                 self.inner.jobs_seen.store(0, std::sync::atomic::Ordering::Release);
                 self.report("failed attempts", self.record_failures().await);
+                self.report("counts of ingest", self.record_ingest_due().await);
                 self.report("sweep", self.sweep().await);
             }
             tokio::select! {
@@ -144,6 +145,21 @@ impl Control {
         aggregate: Option<Aggregate>,
         status: u16,
     ) -> Result<AuditEntry, Refusal> {
+        self.digested_leaf(name, operation, owner, target, aggregate, status, None)
+    }
+
+    /// A leaf of the platform itself, with the digest of what is kept beside it.
+    #[expect(clippy::too_many_arguments, reason = "the fields of one record; a struct would only rename them")]
+    pub(crate) fn digested_leaf(
+        &self,
+        name: &str,
+        operation: &str,
+        owner: Owner,
+        target: Option<String>,
+        aggregate: Option<Aggregate>,
+        status: u16,
+        input_digest: Option<seal::Digest>,
+    ) -> Result<AuditEntry, Refusal> {
         let call = CallId::generate(self.clock.as_ref(), self.entropy.as_ref());
         let origin = Origin { face: Face::Schedule, address: None, user_agent: None, request_id: call.to_string() };
         let kind = operation.split_once('.').map_or(operation, |(family, _)| family);
@@ -159,7 +175,7 @@ impl Control {
             effect: audit::Effect::Write,
             phase: Phase::Call,
             target: target.map(|id| audit::Target { kind: Text::truncated(kind), id: Text::truncated(&id) }),
-            input_digest: None,
+            input_digest,
             decision: audit::Decision {
                 outcome: if status == 200 { Decided::Allow } else { Decided::Deny },
                 policies: List::default(),

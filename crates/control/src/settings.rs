@@ -1,5 +1,6 @@
 //! The gate's limits and times. Read once, at opening.
 
+pub use crate::asking::QuestionLimits;
 use seal::PasswordCost;
 use std::time::Duration;
 
@@ -38,6 +39,14 @@ pub struct Settings {
     pub engine: &'static str,
     /// Greatest request body, as the server enforces it; told by `system.limits`.
     pub body_bytes_max: u64,
+    /// What one question to the lake may take.
+    pub questions: QuestionLimits,
+    /// Raw bytes a second that a tenant's shippers may send in the long run, and at once; none is unbounded.
+    pub ingest_quota: Option<(u64, u64)>,
+    /// Greatest body of one shipper's request, still encoded.
+    pub ingest_body_bytes_max: u64,
+    /// Bytes of shippers' bodies in memory at once.
+    pub ingest_memory_bytes_max: u64,
 }
 
 impl Default for Settings {
@@ -54,6 +63,10 @@ impl Default for Settings {
             log_name: "posse/audit".to_owned(),
             engine: "sqlite",
             body_bytes_max: 1 << 20,
+            questions: QuestionLimits::default(),
+            ingest_quota: None,
+            ingest_body_bytes_max: 32 << 20,
+            ingest_memory_bytes_max: 256 << 20,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What a call acts on, as the platform resolved it. Policy is asked about this, never about what the caller claims.
 
 use ids::{Owner, Principal, TenantId};
+use policy::Obligations;
 use std::collections::BTreeSet;
 
 /// The resolved target of a call.
@@ -25,6 +26,19 @@ pub struct Target {
     /// The revision of the target that the call lets take effect, where its input does not say what that is: an
     /// approval is bound to it.
     pub revision: Option<u64>,
+    /// Further tenants that a question is about.
+    pub(crate) others: Others,
+}
+
+/// Further tenants of a question. The gate decides each on its own.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Others {
+    /// Which.
+    pub(crate) tenants: BTreeSet<TenantId>,
+    /// Whether the caller named them: then each must be allowed, else those that are not are left out.
+    pub(crate) named: bool,
+    /// What policy lays on the answer because of them; filled by the gate.
+    pub(crate) obligations: Obligations,
 }
 
 impl Target {
@@ -41,6 +55,7 @@ impl Target {
             created_by: None,
             granted_roles: BTreeSet::new(),
             revision: None,
+            others: Others::default(),
         }
     }
 

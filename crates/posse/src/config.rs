@@ -51,6 +51,40 @@ pub(crate) struct Config {
     pub(crate) log_format: LogFormat,
     /// TLS, where the server terminates it.
     pub(crate) tls: Option<TlsFiles>,
+    /// Where syslog is listened for.
+    pub(crate) syslog: Vec<SyslogListener>,
+}
+
+/// A `[[syslog]]` section: everything that it hears belongs to one source of one tenant.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SyslogListener {
+    /// Address to listen on, for example `0.0.0.0:514`.
+    pub(crate) listen: String,
+    /// `udp`, `tcp` or `tls`.
+    pub(crate) protocol: SyslogProtocol,
+    /// The tenant's id.
+    pub(crate) tenant: ids::TenantId,
+    /// The source's name; it must exist, or nothing is taken.
+    pub(crate) source: ids::Text<64>,
+    /// Files of the TLS identity; where nothing is said, those of `[tls]`.
+    pub(crate) tls: Option<TlsFiles>,
+    /// Connections that may be open at once; 1,024 where nothing is said.
+    pub(crate) connections_max: Option<usize>,
+    /// Seconds of silence after which a connection is closed; 600 where nothing is said.
+    pub(crate) idle_secs: Option<u64>,
+}
+
+/// How syslog senders connect.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum SyslogProtocol {
+    /// TCP.
+    Tcp,
+    /// TCP with TLS.
+    Tls,
+    /// UDP.
+    Udp,
 }
 
 /// How the log is written.
@@ -140,6 +174,14 @@ mod tests {
     #[test]
     fn unknown_keys_and_flags_are_errors() {
         assert!(toml::from_str::<Config>("lissten = \"x\"").is_err());
+        let tenant = ids::TenantId::derive(&[b"acme"]);
+        let syslog = |protocol: &str| {
+            format!(
+                "[[syslog]]\nlisten = \"0.0.0.0:514\"\nprotocol = \"{protocol}\"\ntenant = \"{tenant}\"\nsource = \"hosts\""
+            )
+        };
+        assert_eq!(toml::from_str::<Config>(&syslog("udp")).unwrap().syslog.len(), 1);
+        assert!(toml::from_str::<Config>(&syslog("sctp")).is_err());
         let flags = |flags: &[&str]| read(&flags.iter().map(OsString::from).collect::<Vec<_>>(), &|_| None);
         assert!(flags(&["--data-dir", "/nowhere", "--lissten", "x"]).is_err());
         assert!(flags(&["--listen", "127.0.0.1:0"]).is_err());

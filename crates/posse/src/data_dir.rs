@@ -41,6 +41,7 @@ pub(crate) async fn open(data_dir: &Path, config: &Config) -> anyhow::Result<Con
         settings: settings(config, engine),
         registry: Registry::platform(),
         master_key,
+        plane: None,
     };
     let token_file = data_dir.join("bootstrap-token");
     opened.open(|token| write_secret(&token_file, token)).await.context("the gate cannot be opened")

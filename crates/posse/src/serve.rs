@@ -1,6 +1,6 @@
 //! `posse serve`: one process with everything, until SIGTERM or SIGINT.
 
-use crate::config::{self, Asked, Config, LogFormat};
+use crate::config::{self, Asked, Config, LogFormat, SyslogListener, SyslogProtocol, TlsFiles};
 use crate::data_dir;
 use crate::hooks::PlatformHooks;
 use anyhow::Context as _;
@@ -10,6 +10,7 @@ use std::io::Write as _;
 use std::net::ToSocketAddrs as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -65,15 +66,41 @@ async fn serve(data_dir: &Path, listen: &str, config: &Config) -> anyhow::Result
     Ok(())
 }
 
+fn identity(files: &TlsFiles) -> anyhow::Result<Tls> {
+    let read = |file: &Path| std::fs::read(file).with_context(|| format!("`{}` cannot be read", file.display()));
+    let tls = Tls::from_pem(&read(&files.certificate_file)?, &read(&files.key_file)?);
+    tls.context("the TLS identity cannot be used")
+}
+
+fn syslog(section: &SyslogListener, config: &Config) -> anyhow::Result<server::Syslog> {
+    let wrong = || format!("`{}` of [[syslog]] is no address; write ADDRESS:PORT", section.listen);
+    let protocol = match section.protocol {
+        SyslogProtocol::Tcp => server::SyslogProtocol::Tcp,
+        SyslogProtocol::Udp => server::SyslogProtocol::Udp,
+        SyslogProtocol::Tls => {
+            let files = section.tls.as_ref().or(config.tls.as_ref());
+            let files = files.context("a [[syslog]] section with `tls` needs files, there or in [tls]")?;
+            server::SyslogProtocol::Tls(identity(files)?)
+        }
+    };
+    Ok(server::Syslog {
+        listen: section.listen.to_socket_addrs().with_context(wrong)?.next().with_context(wrong)?,
+        protocol,
+        tenant: section.tenant,
+        source: section.source.clone(),
+        connections_max: section.connections_max.unwrap_or(1024),
+        idle_timeout: Duration::from_secs(section.idle_secs.unwrap_or(600)),
+    })
+}
+
 fn server_config(address: std::net::SocketAddr, config: &Config) -> anyhow::Result<server::Config> {
     let mut server = server::Config::at(address);
     server.public_url.clone_from(&config.public_url);
     server.host_names.clone_from(&config.host_names);
     server.authorization_servers.clone_from(&config.authorization_servers);
     if let Some(files) = &config.tls {
-        let read = |file: &Path| std::fs::read(file).with_context(|| format!("`{}` cannot be read", file.display()));
-        let tls = Tls::from_pem(&read(&files.certificate_file)?, &read(&files.key_file)?);
-        server.tls = Some(tls.context("the TLS identity cannot be used")?);
+        server.tls = Some(identity(files)?);
     }
+    server.syslog = config.syslog.iter().map(|section| syslog(section, config)).collect::<anyhow::Result<_>>()?;
     Ok(server)
 }

@@ -1,6 +1,7 @@
 //! What a server is told once, at its start. Typed, with a default for everything but the address.
 
 use crate::ServeError;
+use ids::{TenantId, Text};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,6 +27,8 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// The Model Context Protocol.
     pub mcp: McpConfig,
+    /// Where syslog is listened for.
+    pub syslog: Vec<Syslog>,
 }
 
 impl Config {
@@ -41,8 +44,37 @@ impl Config {
             limits: Limits::default(),
             tls: None,
             mcp: McpConfig::default(),
+            syslog: Vec::new(),
         }
     }
+}
+
+/// One syslog listener: everything that it hears belongs to one source of one tenant.
+#[derive(Clone, Debug)]
+pub struct Syslog {
+    /// The address to listen on; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// How senders connect.
+    pub protocol: SyslogProtocol,
+    /// Whose telemetry it is.
+    pub tenant: TenantId,
+    /// The tenant's source.
+    pub source: Text<64>,
+    /// Connections that may be open at once; one more waits in the kernel's queue.
+    pub connections_max: usize,
+    /// A connection that is silent for this long is closed.
+    pub idle_timeout: Duration,
+}
+
+/// How syslog senders connect.
+#[derive(Clone, Debug)]
+pub enum SyslogProtocol {
+    /// TCP, octet counting (RFC 6587) or a line each.
+    Tcp,
+    /// TCP with TLS (RFC 5425).
+    Tls(Tls),
+    /// UDP, a message in each datagram (RFC 5426).
+    Udp,
 }
 
 /// Bounds on what comes from outside. What is over one is answered with a problem, never queued without end.
@@ -84,6 +116,31 @@ impl Default for Limits {
     }
 }
 
+/// What an investigation begins with: these stand before all other operations in a list of tools.
+const TOOLS_FIRST: [&str; 21] = [
+    "me.get",
+    "tenant.list",
+    "event.search",
+    "event.query",
+    "event.fields",
+    "event.values",
+    "event.histogram",
+    "event.get",
+    "event.process_tree",
+    "event.tail",
+    "entity.prevalence",
+    "detection.list",
+    "detection.get",
+    "rule.list",
+    "rule.get",
+    "source.list",
+    "source.health",
+    "approval.list",
+    "approval.get",
+    "job.get",
+    "policy.can_i",
+];
+
 /// How operations are shown over the Model Context Protocol.
 #[derive(Clone, Debug)]
 pub struct McpConfig {
@@ -103,7 +160,7 @@ impl Default for McpConfig {
     fn default() -> Self {
         Self {
             tools_max: 40,
-            tools_first: Vec::new(),
+            tools_first: TOOLS_FIRST.map(str::to_owned).to_vec(),
             result_bytes_max: 40_000,
             sessions_max: 1024,
             session_idle: Duration::from_secs(300),

@@ -4,10 +4,12 @@
 use crate::exempt::{Exempt, METADATA_PATH};
 use crate::face::{Observed, Shared, timed_out};
 use crate::host::HostFault;
+use crate::ingest;
 use crate::mcp::McpFace;
 use crate::request::{self, Parts};
 use crate::response;
 use crate::route::Found;
+use crate::tail;
 use api::{Call, Face, Method, Origin, Problem, ProblemKind};
 use axum::body::Body;
 use futures::FutureExt as _;
@@ -110,6 +112,13 @@ async fn dispatch(
     route: &mut &'static str,
 ) -> Result<Response<Body>, Refusal> {
     let shared = &faces.shared;
+    // Shippers come with whatever host name they were given, and no browser holds their key.
+    if shared.door.intake().is_some()
+        && let Some(shipper) = ingest::Route::at(request.method(), request.uri().path())
+    {
+        *route = shipper.name();
+        return Ok(ingest::answer(shared, seen, request, shipper).await?);
+    }
     let exempt = Exempt::at(request.uri().path());
     if !exempt.is_some_and(Exempt::any_host) {
         admit(shared, &request)?;
@@ -152,7 +161,7 @@ async fn dispatch(
 }
 
 async fn operation(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     seen: &Seen,
     request: Request<Body>,
     id: &'static str,
@@ -160,7 +169,8 @@ async fn operation(
 ) -> Result<Response<Body>, Refusal> {
     let (head, body) = request.into_parts();
     let headers = &head.headers;
-    if !request::accepts_json(headers) {
+    let follows = id == tail::OPERATION && tail::asked(headers);
+    if !follows && !request::accepts_json(headers) {
         let detail = "the header `Accept` leaves out `application/json`, which is all that this route answers with";
         return Err(Problem::new(ProblemKind::NotAcceptable, detail).into());
     }
@@ -172,6 +182,10 @@ async fn operation(
     let input = request::input(spec, Parts { headers, path_fields, query: head.uri.query(), body: &body })?;
     let origin = seen.origin(headers, Face::Rest);
     let call = Call { operation: id.to_owned(), input, credential, idempotency_key, origin };
+    if follows {
+        drop(permit);
+        return Ok(tail::follow(shared, tail::resumed(headers, call)).await?);
+    }
     match shared.put(call, permit).await {
         api::Reply::Refused(problem) => Err(problem.into()),
         reply => Ok(response::reply(reply)),

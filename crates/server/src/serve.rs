@@ -3,6 +3,7 @@
 use crate::face::Shared;
 use crate::http_face::{Faces, Peer, answer};
 use crate::mcp::{Extension, McpFace};
+use crate::syslog::Listener;
 use crate::{Config, Hooks, RouteConflict};
 use api::Door;
 use axum::body::Body;
@@ -46,6 +47,7 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     faces: Faces,
+    syslog: Vec<Listener>,
     stop: CancellationToken,
 }
 
@@ -75,19 +77,30 @@ impl Server {
         extension: Option<Arc<dyn Extension>>,
     ) -> Result<Self, ServeError> {
         let wanted = config.listen;
+        let asked = config.syslog.clone();
         let shared = Arc::new(Shared::new(config, door, hooks)?);
         let failed = |source| ServeError::Bind { address: wanted, source };
         let listener = TcpListener::bind(wanted).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
+        let mut syslog = Vec::new();
+        for one in asked {
+            syslog.push(Listener::bind(one).await?);
+        }
         let stop = CancellationToken::new();
         let mcp = Arc::new(McpFace::new(shared.clone(), extension, stop.child_token()));
-        Ok(Self { listener, address, faces: Faces { shared, mcp }, stop })
+        Ok(Self { listener, address, faces: Faces { shared, mcp }, syslog, stop })
     }
 
     /// The address that was taken.
     #[must_use]
     pub const fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The addresses that syslog listeners took, in the order of the configuration.
+    #[must_use]
+    pub fn syslog_addrs(&self) -> Vec<SocketAddr> {
+        self.syslog.iter().filter_map(Listener::local_addr).collect()
     }
 
     /// The address that was taken, as a URL.
@@ -102,6 +115,9 @@ impl Server {
         let limits = self.faces.shared.config.limits;
         let slots = Arc::new(Semaphore::new(limits.connections_max.min(Semaphore::MAX_PERMITS)));
         let connections = TaskTracker::new();
+        for listener in self.syslog {
+            connections.spawn(listener.run(self.faces.shared.clone(), self.stop.clone()));
+        }
         let mut shutdown = std::pin::pin!(shutdown);
         loop {
             let accepted = async {

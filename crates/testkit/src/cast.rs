@@ -220,6 +220,14 @@ impl Cast {
         things.insert("job", id(&jobs["items"][0]));
         let calls = platform.done(chief, "audit.list", &at(tenant, json!({ "limit": 5 }))).await;
         things.insert("call", calls["items"][1]["call"].as_str().expect("a call").to_owned());
+        if let Some(tenant) = tenant {
+            let source = name("source");
+            let made = json!({ "tenant": tenant, "name": source });
+            platform.done(chief, "source.create", &made).await;
+            let key = json!({ "tenant": tenant, "source": source });
+            let key = platform.done(chief, "source.create_key", &key).await;
+            things.extend([("source", source), ("key", id(&key["key"]))]);
+        }
         things.extend([("approval", waiting), ("kill_switch", switch), ("user", user.principal), ("agent", agent)]);
         things
     }
@@ -278,6 +286,8 @@ impl Cast {
             "role.assign" => json!({ "principal": thing("user"), "role": "viewer" }),
             "role.create" => json!({ "name": self.fresh("role") }),
             "service_key.create" => json!({ "name": self.fresh("key") }),
+            "source.create" => json!({ "name": self.fresh("source") }),
+            "lake.hold" => json!({ "name": self.fresh("hold") }),
             "tenant.create" => json!({ "name": self.fresh("tenant") }),
             "user.create" => json!({ "email": format!("{}@example.com", self.fresh("user")) }),
             _ => json!({}),

@@ -7,9 +7,11 @@ pub mod conformance;
 pub mod dump;
 pub mod http;
 pub mod platform;
+pub mod recorder;
 
 pub use cast::{Cast, Place};
 pub use clock::HandClock;
 pub use dump::Dump;
 pub use http::{Answer, Request};
 pub use platform::{Platform, settings};
+pub use recorder::{Reached, Recorder};

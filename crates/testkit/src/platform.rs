@@ -5,6 +5,7 @@
 
 use crate::clock::HandClock;
 use crate::http::{Answer, Request};
+use crate::recorder::Recorder;
 use api::{Call, Credential, Door as _, Future, Origin, Problem, Spec};
 use control::{Control, Opened, Rate, Registry, Running, Settings};
 use ids::{Clock, Entropy};
@@ -36,6 +37,8 @@ pub struct Platform {
     pub address: SocketAddr,
     /// The first admin's token.
     pub bootstrap: String,
+    /// What stands where the data plane would.
+    pub plane: Arc<Recorder>,
     settings: Settings,
     state: store::Config,
     // Held for its drop: the folder goes with the platform.
@@ -79,6 +82,7 @@ impl Platform {
         known: String,
     ) -> Self {
         let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(SEEDS.fetch_add(1, Ordering::Relaxed)));
+        let plane = Arc::new(Recorder::default());
         let store = Store::open(state.clone(), clock.clone(), entropy.clone()).await.expect("the state opens");
         let opened = Opened {
             store,
@@ -87,6 +91,7 @@ impl Platform {
             settings: settings.clone(),
             registry: Registry::platform(),
             master_key: [7; 32],
+            plane: Some(plane.clone()),
         };
         let mut bootstrap = known;
         let control = opened
@@ -107,7 +112,7 @@ impl Platform {
             let _ = stopped.await;
         }));
         let (running, stop) = (Some(running), Some(stop));
-        Self { control, clock, address, bootstrap, settings, state, folder, running, stop, serving }
+        Self { control, clock, address, bootstrap, plane, settings, state, folder, running, stop, serving }
     }
 
     /// Stop in good order and start again on the same state.

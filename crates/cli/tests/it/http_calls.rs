@@ -81,6 +81,24 @@ fn all_follows_the_cursors() {
 }
 
 #[test]
+fn a_statement_stands_by_itself_and_its_rows_flow() {
+    let peer = Peer::script(vec![
+        Answer::json(200, &json!({ "items": [{ "n": 1 }, { "n": 2 }], "next_cursor": "c" })),
+        Answer::json(200, &json!({ "items": [{ "n": 3 }] })),
+    ]);
+    let arguments = ["event", "query", "--tenant", TENANT, "SELECT n FROM events", "--output", "jsonl"];
+    let ran = Line::at(&peer.url).run(&arguments);
+    assert_eq!((ran.exit, ran.output.as_str()), (Exit::Done, "{\"n\":1}\n{\"n\":2}\n{\"n\":3}\n"), "{}", ran.errors);
+    let seen = peer.seen();
+    let body: Value = serde_json::from_str(&seen[0].body).unwrap();
+    assert_eq!(body, json!({ "tenant": TENANT, "sql": "SELECT n FROM events", "limit": 10_000 }));
+    assert_eq!(serde_json::from_str::<Value>(&seen[1].body).unwrap()["cursor"], "c");
+    for wrong in [&["event", "query"][..], &["event", "query", "SELECT 1", "--sql", "SELECT 2"]] {
+        assert_eq!(Line::at("http://127.0.0.1:9").run(wrong).exit, Exit::Usage);
+    }
+}
+
+#[test]
 fn each_answer_has_its_number() {
     let problem = |kind: &str, status: u16| {
         json!({ "type": format!("urn:posse:problem:{kind}"), "title": "t", "status": status, "detail": "d",

@@ -7,6 +7,7 @@ mod adversary;
 mod approvals;
 mod faces;
 mod golden;
+mod ingest;
 mod kill_switch;
 mod leaks;
 mod limits;

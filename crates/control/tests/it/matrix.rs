@@ -92,6 +92,24 @@ async fn consumed(platform: &Platform, cast: &Cast, spec: &Spec, place: Place, i
             made["operations"] = json!(["tenant.get"]);
             input["role"] = platform.done(chief, "role.create", &made).await["role"].clone();
         }
+        "source.delete" | "source.revoke_key" => {
+            made["name"] = cast.fresh("spare").into();
+            input["source"] = platform.done(chief, "source.create", &made).await["name"].clone();
+            let key = json!({ "tenant": made["tenant"], "source": input["source"] });
+            let key = platform.done(chief, "source.create_key", &key).await;
+            if spec.meta.id == "source.revoke_key" {
+                input["key"] = key["key"]["id"].clone();
+            }
+        }
+        "lake.release_hold" => {
+            let name = cast.fresh("hold");
+            let hold = json!({
+                "tenant": made["tenant"], "name": name, "reason": "a test",
+                "since": "2026-01-01T00:00:00Z", "until": "2026-02-01T00:00:00Z",
+            });
+            platform.done(chief, "lake.hold", &hold).await;
+            input["name"] = name.into();
+        }
         "user.deactivate" | "user.reset_password" => {
             made["email"] = format!("{}@example.com", cast.fresh("spare")).into();
             made["display_name"] = "Spare".into();

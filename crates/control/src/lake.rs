@@ -1,0 +1,312 @@
+//! The lake's upkeep: what it holds, how long it is kept, legal holds, compaction; and what the data plane is told of
+//! each tenant.
+
+use crate::admission::{Admitted, Look};
+use crate::context::Control;
+use crate::outcome::{After, Outcome};
+use crate::refusal::Refusal;
+use crate::registry::Handle;
+use crate::target::Target;
+use api::{
+    ClassRetention, Etag, Keep, LakeCompact, LakeHold, LakeReleaseHold, LakeRetention, LakeSetRetention, LakeStatus,
+    LakeStatusGet, SourceSetup, TenantSetup,
+};
+use ids::{JobId, Owner, Scope, TenantId, Text};
+use std::time::Duration;
+use store::{Changes, Hold, Lease, NewJob, Retention, Source, Stored, Tenant};
+
+/// Legal holds of one tenant at most.
+const HOLDS_MAX: usize = 100;
+/// The kind of a compaction's job.
+const COMPACT_JOB: &str = "lake.compact";
+/// How often it is looked whether something was asked.
+const ROUND: Duration = Duration::from_secs(1);
+/// How long a worker holds a compaction before another may take it up.
+const COMPACT_LEASE: Duration = Duration::from_secs(60);
+
+fn keeps_all(tenant: TenantId) -> Retention {
+    Retention { tenant, days: None, classes: Vec::new(), holds: Vec::new() }
+}
+
+fn wire(retention: &Retention, version: Option<i64>) -> Result<api::Retention, Refusal> {
+    let hold = |hold: &Hold| {
+        Ok(api::Hold {
+            name: hold.name.parse().map_err(|error| Refusal::bug("a stored hold is not well formed", &error))?,
+            since: hold.since,
+            until: hold.until,
+            reason: Text::truncated(&hold.reason),
+        })
+    };
+    Ok(api::Retention {
+        tenant: retention.tenant,
+        days: retention.days,
+        classes: retention
+            .classes
+            .iter()
+            .map(|(class_uid, days)| ClassRetention { class_uid: *class_uid, days: *days })
+            .collect(),
+        holds: retention.holds.iter().map(hold).collect::<Result<_, Refusal>>()?,
+        etag: version.map(Etag::of),
+    })
+}
+
+async fn stored(admitted: &Admitted<'_>, tenant: TenantId) -> Result<Option<Stored<Retention>>, Refusal> {
+    Ok(admitted.snapshot.read(&tenant.to_string()).await?)
+}
+
+/// The changed retention in place of the one before.
+fn replaced(before: Option<&Stored<Retention>>, now: &Retention) -> Result<Outcome<api::Retention>, Refusal> {
+    let mut changes = Changes::new();
+    let version = match before {
+        Some(before) => {
+            changes.replace(now, before.version);
+            before.version.saturating_add(1)
+        }
+        None => {
+            changes.create(now);
+            1
+        }
+    };
+    Ok(Outcome::changed(wire(now, Some(version))?, changes).then(After::Lake(now.tenant, Vec::new())))
+}
+
+impl Handle<LakeStatusGet> for Control {
+    async fn resolve(&self, look: &Look<'_>, input: &LakeStatusGet) -> Result<Target, Refusal> {
+        Ok(Target::place(look.place(input.tenant).await?))
+    }
+
+    async fn handle(&self, admitted: &Admitted<'_>, _: LakeStatusGet) -> Result<Outcome<LakeStatus>, Refusal> {
+        Ok(Outcome::answer(self.plane()?.status(&Scope::from(admitted.target.owner)).await?))
+    }
+}
+
+impl Handle<LakeRetention> for Control {
+    async fn resolve(&self, look: &Look<'_>, input: &LakeRetention) -> Result<Target, Refusal> {
+        Ok(Target::place(look.place(Some(input.tenant)).await?))
+    }
+
+    async fn handle(&self, admitted: &Admitted<'_>, input: LakeRetention) -> Result<Outcome<api::Retention>, Refusal> {
+        let found = stored(admitted, input.tenant).await?;
+        let (version, retention) = match found {
+            Some(found) => (Some(found.version), found.value),
+            None => (None, keeps_all(input.tenant)),
+        };
+        Ok(Outcome::answer(wire(&retention, version)?))
+    }
+}
+
+impl Handle<LakeSetRetention> for Control {
+    async fn resolve(&self, look: &Look<'_>, input: &LakeSetRetention) -> Result<Target, Refusal> {
+        Ok(Target::place(look.place(Some(input.tenant)).await?))
+    }
+
+    async fn handle(
+        &self,
+        admitted: &Admitted<'_>,
+        input: LakeSetRetention,
+    ) -> Result<Outcome<api::Retention>, Refusal> {
+        let before = stored(admitted, input.tenant).await?;
+        let mut retention = before.as_ref().map_or_else(|| keeps_all(input.tenant), |before| before.value.clone());
+        let mut classes: Vec<(u32, u32)> = input.classes.iter().map(|class| (class.class_uid, class.days)).collect();
+        classes.sort_unstable();
+        if classes.windows(2).any(|two| matches!(two, [one, other] if one.0 == other.0)) {
+            return Err(Refusal::fault("/classes", "names a class twice; give each its days once"));
+        }
+        (retention.days, retention.classes) = (input.days, classes);
+        replaced(before.as_ref(), &retention)
+    }
+}
+
+impl Handle<LakeHold> for Control {
+    async fn resolve(&self, look: &Look<'_>, input: &LakeHold) -> Result<Target, Refusal> {
+        Ok(Target::place(look.place(Some(input.tenant)).await?))
+    }
+
+    async fn handle(&self, admitted: &Admitted<'_>, input: LakeHold) -> Result<Outcome<api::Retention>, Refusal> {
+        crate::asking::range(Some(input.since), Some(input.until))?;
+        let before = stored(admitted, input.tenant).await?;
+        let mut retention = before.as_ref().map_or_else(|| keeps_all(input.tenant), |before| before.value.clone());
+        if retention.holds.iter().any(|hold| hold.name == input.name.as_str()) {
+            return Err(Refusal::conflict("a hold has this name; choose another, or release that one first"));
+        }
+        if retention.holds.len() >= HOLDS_MAX {
+            return Err(Refusal::conflict(format!("the tenant has {HOLDS_MAX} holds; release one first")));
+        }
+        retention.holds.push(Hold {
+            name: input.name.to_string(),
+            since: input.since,
+            until: input.until,
+            reason: input.reason.into_string(),
+        });
+        replaced(before.as_ref(), &retention)
+    }
+}
+
+impl Handle<LakeReleaseHold> for Control {
+    async fn resolve(&self, look: &Look<'_>, input: &LakeReleaseHold) -> Result<Target, Refusal> {
+        Ok(Target::place(look.place(Some(input.tenant)).await?))
+    }
+
+    async fn handle(
+        &self,
+        admitted: &Admitted<'_>,
+        input: LakeReleaseHold,
+    ) -> Result<Outcome<api::Retention>, Refusal> {
+        let before = stored(admitted, input.tenant).await?.ok_or_else(|| Refusal::not_found("hold"))?;
+        let mut retention = before.value.clone();
+        retention.holds.retain(|hold| hold.name != input.name.as_str());
+        if retention.holds.len() == before.value.holds.len() {
+            return Err(Refusal::not_found("hold"));
+        }
+        replaced(Some(&before), &retention)
+    }
+}
+
+impl Handle<LakeCompact> for Control {
+    async fn resolve(&self, look: &Look<'_>, input: &LakeCompact) -> Result<Target, Refusal> {
+        Ok(Target::place(look.place(Some(input.tenant)).await?))
+    }
+
+    async fn handle(&self, admitted: &Admitted<'_>, input: LakeCompact) -> Result<Outcome<api::Job>, Refusal> {
+        self.plane()?;
+        let id = JobId::generate(self.clock.as_ref(), self.entropy.as_ref());
+        let mut changes = Changes::new();
+        changes.enqueue(NewJob {
+            id,
+            kind: COMPACT_JOB.to_owned(),
+            owner: Owner::Tenant(input.tenant),
+            payload: serde_json::Value::Null,
+            run_at: admitted.now,
+            attempts_max: 3,
+            dedupe: None,
+        });
+        let job = api::Job {
+            id,
+            tenant: Some(input.tenant),
+            kind: COMPACT_JOB.to_owned(),
+            state: api::JobState::Queued,
+            progress_permille: 0,
+            progress: String::new(),
+            attempts: 0,
+            result: None,
+            error: None,
+            created_at: admitted.now,
+            updated_at: admitted.now,
+        };
+        Ok(Outcome::changed(job, changes))
+    }
+}
+
+impl Control {
+    /// Tell the data plane all that is known of every tenant.
+    pub(crate) async fn set_up_all(&self) -> Result<(), Refusal> {
+        if self.plane.is_none() {
+            return Ok(());
+        }
+        for tenant in crate::decide::all::<Tenant>(&self.store.snapshot(Scope::Provider)).await? {
+            self.set_up_tenant(tenant.value.id).await?;
+        }
+        Ok(())
+    }
+
+    /// Tell the data plane all that is known of a tenant. A setup that it does not take stays as it was: what it would
+    /// refuse is refused before it is stored.
+    pub(crate) async fn set_up_tenant(&self, tenant: TenantId) -> Result<(), Refusal> {
+        let Some(plane) = &self.plane else { return Ok(()) };
+        let snapshot = self.store.snapshot(Scope::Tenant(tenant));
+        let sources: Vec<Stored<Source>> = crate::decide::all(&snapshot).await?;
+        let retention: Option<Stored<Retention>> = snapshot.read(&tenant.to_string()).await?;
+        let retention = retention.map_or_else(|| keeps_all(tenant), |found| found.value);
+        let setup = TenantSetup {
+            tenant,
+            sources: sources.into_iter().map(|stored| source_setup(stored.value)).collect(),
+            keep: Keep {
+                days: retention.days,
+                by_class: retention.classes,
+                holds: retention.holds.into_iter().map(|hold| (hold.name, hold.since, hold.until)).collect(),
+            },
+            quota: self.settings.ingest_quota,
+        };
+        if let Err(problem) = plane.set_up(setup) {
+            tracing::error!(%tenant, %problem, "the data plane does not take over what is known of a tenant");
+        }
+        Ok(())
+    }
+
+    /// Run what was asked of the lake until `stop` says so; apart from the other rounds, because a compaction takes long.
+    pub(crate) async fn look_after_the_lake(self, mut stop: tokio::sync::watch::Receiver<bool>) {
+        let (mut seen, mut due) = (None, self.now());
+        while !*stop.borrow() {
+            let jobs = self.store.generation(&["job"]);
+            // A job whose worker died becomes due without any change of state.
+            if seen != Some(jobs) || self.now() >= due {
+                (seen, due) = (Some(jobs), self.now().plus(COMPACT_LEASE));
+                if let Err(refusal) = self.run_compactions(&mut stop).await {
+                    tracing::error!(?refusal, "a round of the lake's upkeep failed; it goes on");
+                }
+            }
+            tokio::select! {
+                _ = stop.changed() => {}
+                () = tokio::time::sleep(ROUND) => {}
+            }
+        }
+    }
+
+    /// Run compactions that were asked for, one after the other.
+    async fn run_compactions(&self, stop: &mut tokio::sync::watch::Receiver<bool>) -> Result<(), Refusal> {
+        let Some(plane) = &self.plane else { return Ok(()) };
+        let leases = self.store.jobs().claim("lake-compactor", COMPACT_JOB, 1, COMPACT_LEASE).await?;
+        for lease in leases {
+            let outcome = self.compact(plane.as_ref(), &lease, stop).await;
+            let mut changes = Changes::new();
+            match outcome {
+                Ok(done) => changes.finish_job(&lease, serde_json::to_value(done).ok().as_ref()),
+                Err(problem) => changes.fail_job(&lease, &problem.detail),
+            };
+            let (owner, id) = (lease.job.owner, lease.job.id.to_string());
+            self.commit_as_system("lake-compactor", "lake.compact", owner, id, changes).await?;
+        }
+        Ok(())
+    }
+
+    /// One compaction; the lease is kept alive beside it, and its loss (a cancelled job) stops it.
+    async fn compact(
+        &self,
+        plane: &dyn api::DataPlane,
+        lease: &Lease,
+        stop: &mut tokio::sync::watch::Receiver<bool>,
+    ) -> Result<api::Compacted, api::Problem> {
+        let scope = Scope::from(lease.job.owner);
+        let going = std::sync::atomic::AtomicBool::new(true);
+        let reached = std::sync::Mutex::new((0_u32, String::new()));
+        let told = |permille: u32, text: &str| {
+            *reached.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = (permille.min(1000), text.to_owned());
+            going.load(std::sync::atomic::Ordering::Acquire)
+        };
+        let mut work = plane.compact(&scope, &told);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                _ = stop.changed(), if going.load(std::sync::atomic::Ordering::Acquire) => {
+                    going.store(false, std::sync::atomic::Ordering::Release);
+                }
+                () = tokio::time::sleep(COMPACT_LEASE / 4) => {
+                    let (permille, text) =
+                        reached.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+                    if self.store.jobs().heartbeat(lease, COMPACT_LEASE, Some((permille, &text))).await.is_err() {
+                        going.store(false, std::sync::atomic::Ordering::Release);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn source_setup(source: Source) -> SourceSetup {
+    SourceSetup {
+        name: Text::truncated(&source.name),
+        mapping: source.mapping.as_deref().map(Text::truncated),
+        mapping_text: source.mapping_text.as_deref().map(Text::truncated),
+        silent_after_secs: source.silent_after_secs.filter(|_| source.enabled),
+    }
+}
