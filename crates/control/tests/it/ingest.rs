@@ -73,7 +73,7 @@ async fn a_key_opens_its_source_and_nothing_else() {
     assert_eq!(send(&platform, &bearer, "/v1/ingest/web").await.status, 403, "a source that is switched off");
     platform.done(admin, "source.update", &json!({ "tenant": tenant, "source": source, "enabled": true })).await;
     assert_eq!(send(&platform, &bearer, "/v1/ingest/web").await.status, 200);
-    platform.done(&cast.chief.token, "tenant.suspend", &json!({ "tenant": tenant })).await;
+    platform.done(&cast.chief.token, "tenant.suspend", &json!({ "tenant": tenant, "reason": "a test" })).await;
     assert_eq!(send(&platform, &bearer, "/v1/ingest/web").await.status, 401, "a tenant that is suspended");
     platform.done(&cast.chief.token, "tenant.resume", &json!({ "tenant": tenant })).await;
     assert_eq!(send(&platform, &bearer, "/v1/ingest/web").await.status, 200);
