@@ -1,6 +1,7 @@
 //! Legal holds: rows that nothing may drop until the hold is released.
 
-use crate::Day;
+use crate::change::check_name;
+use crate::{Day, Refused};
 use ids::TenantId;
 
 /// Rows of a tenant that must stay.
@@ -19,6 +20,14 @@ pub struct Hold {
 }
 
 impl Hold {
+    /// Whether it can be placed.
+    ///
+    /// # Errors
+    /// Its name cannot be stored.
+    pub fn check(&self) -> Result<(), Refused> {
+        check_name(&self.id)
+    }
+
     /// Whether it covers rows of this tenant, class and day.
     #[must_use]
     pub fn covers(&self, tenant: TenantId, class_uid: u32, day: Day) -> bool {

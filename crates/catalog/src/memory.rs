@@ -1,7 +1,6 @@
 //! A catalog in memory: the same rules and answers as the one in the database, without a disk. For tests of what stands
 //! above, and for queries over files that no catalog holds.
 
-use crate::change::check_name;
 use crate::{
     Answer, Catalog, CatalogError, Change, Committed, Day, EntityCount, EntityKind, File, FileId, Hold, Prevalence,
     Pruned, Scheduled, State, Table,
@@ -167,7 +166,7 @@ impl Catalog for Memory {
     }
 
     fn hold(&self, hold: Hold) -> Answer<'_, ()> {
-        ready(check_name(&hold.id).map_err(CatalogError::from).map(|()| {
+        ready(hold.check().map_err(CatalogError::from).map(|()| {
             self.inner().holds.insert(hold.id.clone(), hold);
         }))
     }

@@ -13,6 +13,7 @@ mod engine;
 mod fault_test;
 mod job;
 mod job_queue;
+mod lake_catalog;
 mod message;
 mod migration;
 mod open;
@@ -37,6 +38,7 @@ pub use commit::{
 pub use config::{Config, OpenError, Target};
 pub use job::{Job, JobPage, JobState, Lease, NewJob};
 pub use job_queue::Jobs;
+pub use lake_catalog::{LakeCatalog, LakeConfig, LakeOpenError};
 pub use message::{Message, MessagePage, MessageState, NewMessage, Outcome};
 pub use outbox::{Outbox, Recovered};
 pub use resource::{Key, Order, Page, Resource, Stored, sortable};
@@ -97,7 +99,7 @@ impl Store {
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, OpenError> {
         let mut connection = opener.writer().await?;
-        migration::migrate(&mut connection, clock.now()).await?;
+        migration::migrate(&mut connection, migration::STATE, clock.now()).await?;
         let readers = opener.readers(config.readers);
         let shared = Arc::new(Shared::new());
         let (queue, orders) = mpsc::channel(config.queue_max.max(1));

@@ -16,6 +16,11 @@ const STATEMENTS_CACHED: usize = 512;
 const LOCK: &str = "SELECT CASE WHEN pg_try_advisory_lock(hashtextextended('posse/' || current_schema(), 0)) \
     THEN 1::bigint ELSE 0::bigint END";
 
+/// `PostgreSQL`: the lake's catalog stands in a schema of its own beside the state's.
+const LAKE_SCHEMA_MAKE: &str =
+    "DO $$ BEGIN EXECUTE format('CREATE SCHEMA IF NOT EXISTS %I', current_schema() || '_lake'); END $$";
+const LAKE_SCHEMA: &str = "SELECT quote_ident(current_schema() || '_lake')";
+
 /// Opens the writer's connection, again after a fault.
 pub(crate) enum Opener {
     Postgres(Box<PgConnectOptions>),
@@ -31,16 +36,8 @@ pub(crate) struct Lock {
 pub(crate) fn target(target: &Target) -> Result<(Opener, Lock), OpenError> {
     match target {
         Target::Sqlite { dir } => {
-            let lock = lock(dir)?;
-            let file = dir.join("state.db");
-            private_file(&file).map_err(OpenError::Directory)?;
-            let options = SqliteConnectOptions::new()
-                .filename(&file)
-                .busy_timeout(Duration::from_secs(5))
-                .foreign_keys(true)
-                .statement_cache_capacity(STATEMENTS_CACHED)
-                .disable_statement_logging();
-            Ok((Opener::Sqlite(Box::new(options)), Lock { _file: Some(lock) }))
+            let lock = lock(dir, "lock")?;
+            Ok((sqlite(dir, "state.db")?, Lock { _file: Some(lock) }))
         }
         Target::Postgres { url } => {
             let options: PgConnectOptions = url.parse().map_err(|error| OpenError::Url(Box::new(error)))?;
@@ -50,13 +47,52 @@ pub(crate) fn target(target: &Target) -> Result<(Opener, Lock), OpenError> {
     }
 }
 
-fn lock(dir: &Path) -> Result<File, OpenError> {
+/// How connections to the lake's catalog beside this target's state are opened, and the lock on it.
+pub(crate) async fn lake_target(target: &Target) -> Result<(Opener, Lock), OpenError> {
+    match target {
+        Target::Sqlite { dir } => {
+            let lock = lock(dir, "lake.lock")?;
+            Ok((sqlite(dir, "lake.db")?, Lock { _file: Some(lock) }))
+        }
+        Target::Postgres { url } => {
+            let options: PgConnectOptions = url.parse().map_err(|error| OpenError::Url(Box::new(error)))?;
+            let options = options.statement_cache_capacity(STATEMENTS_CACHED).disable_statement_logging();
+            let schema = lake_schema(&options).await.map_err(OpenError::engine)?;
+            // The last of several settings of one name is what counts.
+            Ok((Opener::Postgres(Box::new(options.options([("search_path", schema)]))), Lock { _file: None }))
+        }
+    }
+}
+
+/// Make the schema of the lake's catalog, named after the state's own; its name.
+async fn lake_schema(options: &PgConnectOptions) -> Result<String, Fault> {
+    let mut connection = Connection::postgres(options).await?;
+    connection.script(LAKE_SCHEMA_MAKE).await?;
+    let rows = connection.rows(LAKE_SCHEMA, Vec::new()).await?;
+    let name = rows.first().map(|row| row.text(0)).transpose()?.unwrap_or_default();
+    connection.close().await;
+    Ok(name)
+}
+
+fn sqlite(dir: &Path, name: &str) -> Result<Opener, OpenError> {
+    let file = dir.join(name);
+    private_file(&file).map_err(OpenError::Directory)?;
+    let options = SqliteConnectOptions::new()
+        .filename(&file)
+        .busy_timeout(Duration::from_secs(5))
+        .foreign_keys(true)
+        .statement_cache_capacity(STATEMENTS_CACHED)
+        .disable_statement_logging();
+    Ok(Opener::Sqlite(Box::new(options)))
+}
+
+fn lock(dir: &Path, name: &str) -> Result<File, OpenError> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(dir).map_err(OpenError::Directory)?;
-    let file = private_file(&dir.join("lock")).map_err(OpenError::Directory)?;
+    let file = private_file(&dir.join(name)).map_err(OpenError::Directory)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::Locked),

@@ -6,7 +6,7 @@ use sqlx::{Connection as _, PgConnection, SqlSafeStr as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
-use store::{AuditEntry, Changes, Commit, Config, Key, Resource, Snapshot, Store};
+use store::{AuditEntry, Changes, Commit, Config, Key, Resource, Snapshot, Store, Target};
 
 pub(crate) struct HandClock(AtomicI64);
 
@@ -116,17 +116,24 @@ impl World {
 
 /// Run a test on a fresh store of each engine.
 pub(crate) async fn each_engine(test: impl AsyncFn(&World)) {
+    each_target(async |target| {
+        let world = World::open(Config::new(target.clone())).await;
+        test(&world).await;
+        world.store.close().await;
+    })
+    .await;
+}
+
+/// Run a test where nothing is yet, for each engine.
+pub(crate) async fn each_target(test: impl AsyncFn(&Target)) {
+    static SCHEMAS: AtomicU64 = AtomicU64::new(0);
     let dir = tempfile::tempdir().unwrap();
-    let world = World::open(Config::sqlite(dir.path())).await;
-    test(&world).await;
-    world.store.close().await;
+    test(&Target::Sqlite { dir: dir.path().to_owned() }).await;
     let Ok(url) = std::env::var("POSSE_TEST_POSTGRES_URL") else { return };
-    let schema = format!("t{}_{:p}", std::process::id(), &raw const world).replace("0x", "");
+    let schema = format!("t{}_{}", std::process::id(), SCHEMAS.fetch_add(1, Ordering::SeqCst));
     script(&url, format!("CREATE SCHEMA {schema}")).await;
-    let world = World::open(Config::postgres(format!("{url}&options[search_path]={schema}"))).await;
-    test(&world).await;
-    world.store.close().await;
-    script(&url, format!("DROP SCHEMA {schema} CASCADE")).await;
+    test(&Target::Postgres { url: format!("{url}&options[search_path]={schema}") }).await;
+    script(&url, format!("DROP SCHEMA {schema} CASCADE; DROP SCHEMA IF EXISTS {schema}_lake CASCADE")).await;
 }
 
 async fn script(url: &str, text: String) {

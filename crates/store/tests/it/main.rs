@@ -8,5 +8,7 @@ mod crash;
 mod documents;
 mod fixture;
 mod jobs;
+mod lake;
+mod lake_crash;
 mod messages;
 mod opening;
