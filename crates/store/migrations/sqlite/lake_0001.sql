@@ -31,7 +31,7 @@ CREATE TABLE ducklake_view(view_id BIGINT, view_uuid VARCHAR, begin_snapshot BIG
 
 -- Ours: found by number or by tenant first. Times are microseconds since 1970 UTC, days count from 1970-01-01.
 
-CREATE INDEX posse_data_file_by_end ON ducklake_data_file (end_snapshot);
+CREATE INDEX posse_data_file_by_end ON ducklake_data_file (end_snapshot, data_file_id);
 CREATE INDEX posse_file_column_stats_by_file ON ducklake_file_column_stats (data_file_id);
 CREATE INDEX posse_file_partition_value_by_file ON ducklake_file_partition_value (data_file_id);
 CREATE INDEX posse_scheduled_by_file ON ducklake_files_scheduled_for_deletion (data_file_id);

@@ -73,7 +73,7 @@ statements! {
     FILE_END = "UPDATE ducklake_data_file SET end_snapshot = $2 WHERE data_file_id = $1 AND end_snapshot IS NULL";
     GROUP_LIST = "SELECT g.data_file_id, g.tenant, g.row_count, g.bytes, g.time_min, g.time_max FROM posse_row_group g \
         JOIN ducklake_data_file f ON f.data_file_id = g.data_file_id WHERE f.end_snapshot IS NULL \
-        ORDER BY g.data_file_id, g.position";
+        ORDER BY f.data_file_id, g.position";
     GROUP_READ = "SELECT data_file_id, tenant, row_count, bytes, time_min, time_max FROM posse_row_group \
         WHERE data_file_id = $1 ORDER BY position";
     FILTER_WRITE = "INSERT INTO posse_filter (data_file_id, position, filter) VALUES ($1, $2, $3)";
@@ -126,19 +126,19 @@ bulks! {
          last_at = CASE WHEN excluded.last_at > posse_entity.last_at THEN excluded.last_at \
              ELSE posse_entity.last_at END";
     PREVALENCE = "SELECT tenant, CAST(SUM(count) AS BIGINT), COUNT(*), MIN(first_at), MAX(last_at) FROM posse_entity \
-        WHERE kind = $1 AND value = $2 AND tenant IN (VALUES", 2, 1, ") GROUP BY tenant ORDER BY tenant";
+        WHERE kind = $1 AND value = $2 AND tenant IN (", 2, 1, ") GROUP BY tenant ORDER BY tenant";
 
     SCHEDULE = "INSERT INTO ducklake_files_scheduled_for_deletion (data_file_id, path, path_is_relative, schedule_start) \
         SELECT f.data_file_id, f.path, f.path_is_relative, s.stamp FROM ducklake_data_file f CROSS JOIN posse_stamp s \
-        WHERE f.data_file_id IN (VALUES", 0, 1, ")";
+        WHERE f.data_file_id IN (", 0, 1, ")";
     SCHEDULED_WRITE = "INSERT INTO posse_scheduled (data_file_id, path, since) VALUES", 0, 3, "";
-    FILES_DELETE = "DELETE FROM ducklake_data_file WHERE data_file_id IN (VALUES", 0, 1, ")";
-    STATS_DELETE = "DELETE FROM ducklake_file_column_stats WHERE data_file_id IN (VALUES", 0, 1, ")";
-    PARTITION_VALUES_DELETE = "DELETE FROM ducklake_file_partition_value WHERE data_file_id IN (VALUES", 0, 1, ")";
-    FILES_SIDE_DELETE = "DELETE FROM posse_file WHERE data_file_id IN (VALUES", 0, 1, ")";
-    GROUPS_DELETE = "DELETE FROM posse_row_group WHERE data_file_id IN (VALUES", 0, 1, ")";
-    FILTERS_DELETE = "DELETE FROM posse_filter WHERE data_file_id IN (VALUES", 0, 1, ")";
-    SCHEDULED_DELETE = "DELETE FROM posse_scheduled WHERE data_file_id IN (VALUES", 0, 1, ")";
-    SCHEDULED_DUCKLAKE_DELETE = "DELETE FROM ducklake_files_scheduled_for_deletion WHERE data_file_id IN (VALUES",
+    FILES_DELETE = "DELETE FROM ducklake_data_file WHERE data_file_id IN (", 0, 1, ")";
+    STATS_DELETE = "DELETE FROM ducklake_file_column_stats WHERE data_file_id IN (", 0, 1, ")";
+    PARTITION_VALUES_DELETE = "DELETE FROM ducklake_file_partition_value WHERE data_file_id IN (", 0, 1, ")";
+    FILES_SIDE_DELETE = "DELETE FROM posse_file WHERE data_file_id IN (", 0, 1, ")";
+    GROUPS_DELETE = "DELETE FROM posse_row_group WHERE data_file_id IN (", 0, 1, ")";
+    FILTERS_DELETE = "DELETE FROM posse_filter WHERE data_file_id IN (", 0, 1, ")";
+    SCHEDULED_DELETE = "DELETE FROM posse_scheduled WHERE data_file_id IN (", 0, 1, ")";
+    SCHEDULED_DUCKLAKE_DELETE = "DELETE FROM ducklake_files_scheduled_for_deletion WHERE data_file_id IN (",
         0, 1, ")";
 }
