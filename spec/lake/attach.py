@@ -21,7 +21,7 @@ ROWS = 5000
 
 
 def connect(*scanners):
-    con = duckdb.connect(config={"allow_unsigned_extensions": "true", "TimeZone": "Europe/Berlin"})
+    con = duckdb.connect(config={"allow_unsigned_extensions": "true"})
     for name in (*scanners, "ducklake"):
         package = pathlib.Path(duckdb.__file__).parent.parent / f"duckdb_extension_{name}"
         found = glob.glob(f"{package}/**/*.duckdb_extension", recursive=True)

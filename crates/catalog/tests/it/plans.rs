@@ -71,20 +71,23 @@ fn file(
     }
 }
 
+/// Level, class, day, hours from the day's start to the first event's coming in, and rows by tenant.
+type Sketch = (u8, u32, i32, u64, BTreeMap<u8, u64>);
+
 prop_compose! {
-    /// Level, class, day, hours from the day's start to the first event's coming in, and rows by tenant.
+    /// A file.
     fn any_file()(
         level in 0..=LEVEL_DAY,
         class in 1001..1003_u32,
         day in 0..3_i32,
         hours in 0..60_u64,
         rows in prop::collection::btree_map(0..6_u8, 1..90_u64, 1..5),
-    ) -> (u8, u32, i32, u64, BTreeMap<u8, u64>) {
+    ) -> Sketch {
         (level, class, day, hours, rows)
     }
 }
 
-fn filled(files: &[(u8, u32, i32, u64, BTreeMap<u8, u64>)]) -> (Memory, State) {
+fn filled(files: &[Sketch]) -> (Memory, State) {
     let columns = [("time", ColumnKind::Time), ("class_uid", ColumnKind::Int32)];
     let memory = Memory::new(Table::new(columns).unwrap(), Arc::new(Still));
     let add = files.iter().enumerate().map(|(number, (level, class, day, hours, rows))| {

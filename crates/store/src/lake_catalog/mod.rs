@@ -71,7 +71,7 @@ pub struct LakeCatalog {
     table: Table,
     clock: Arc<dyn Clock>,
     readers: Pool,
-    writer: Mutex<Writer>,
+    writer: Arc<Mutex<Writer>>,
     tenants: RwLock<Arc<Tenants>>,
     _lock: open::Lock,
 }
@@ -102,20 +102,20 @@ impl LakeCatalog {
         connection.commit().await.map_err(OpenError::engine)?;
         let tenants = RwLock::new(Arc::new(Tenants::load(&mut connection).await?));
         let readers = opener.readers(config.readers);
-        let writer = Mutex::new(Writer::new(opener, connection));
+        let writer = Writer::new(opener, connection);
         Ok(Self { table, clock, readers, writer, tenants, _lock: lock })
     }
 
     /// Close it, after the commit that is being written. Returns once the lock is free.
     pub async fn close(self) {
         self.readers.close().await;
-        self.writer.into_inner().close().await;
+        Writer::close(self.writer).await;
     }
 
-    async fn turn(&self) -> Result<Turn<'_>, CatalogError> {
-        let mut turn = Turn::begin(&self.writer).await?;
+    async fn turn(&self) -> Result<Turn, CatalogError> {
+        let mut turn = Turn::begin(Arc::clone(&self.writer)).await?;
         if turn.renewed {
-            let tenants = Tenants::load(&mut turn.connection).await?;
+            let tenants = Tenants::load(turn.connection()?).await?;
             self.remember(tenants);
         }
         Ok(turn)
@@ -134,7 +134,7 @@ impl LakeCatalog {
         // Under the writer's lock: nobody else gives out numbers now.
         let tenants = self.tenants();
         let now = self.clock.now();
-        let applied = commit::apply(&mut turn.connection, &self.table, &tenants, &change, now).await;
+        let applied = commit::apply(turn.connection()?, &self.table, &tenants, &change, now).await;
         let (committed, tenants) = turn.finish(applied).await?;
         self.remember(tenants);
         Ok(committed)
@@ -142,7 +142,7 @@ impl LakeCatalog {
 
     async fn write(&self, text: &'static str, row: Vec<Value>) -> Result<u64, CatalogError> {
         let mut turn = self.turn().await?;
-        let changed = turn.connection.execute(text, row).await.map_err(failed);
+        let changed = turn.connection()?.execute(text, row).await.map_err(failed);
         turn.finish(changed).await
     }
 
@@ -160,7 +160,7 @@ impl LakeCatalog {
         let (mut all, mut place) = (0, Some(entity::start()));
         while let Some(from) = place {
             let mut turn = self.turn().await?;
-            let gone = entity::expire_stretch(&mut turn.connection, tenant, &from, day, PRUNE_ROWS_MAX).await;
+            let gone = entity::expire_stretch(turn.connection()?, tenant, &from, day, PRUNE_ROWS_MAX).await;
             let (gone, next) = turn.finish(gone.map_err(failed)).await?;
             (all, place) = (all + gone, next);
         }
@@ -182,7 +182,7 @@ impl Catalog for LakeCatalog {
         Box::pin(async {
             let mut turn = self.turn().await?;
             let tenants = self.tenants();
-            let state = load::state(&mut turn.connection, &tenants).await;
+            let state = load::state(turn.connection()?, &tenants).await;
             turn.finish(state).await
         })
     }
@@ -243,7 +243,7 @@ impl Catalog for LakeCatalog {
     fn expire(&self, before: Timestamp) -> Answer<'_, u64> {
         Box::pin(async move {
             let mut turn = self.turn().await?;
-            let gone = sweep::expire(&mut turn.connection, before, self.clock.now()).await.map_err(failed);
+            let gone = sweep::expire(turn.connection()?, before, self.clock.now()).await.map_err(failed);
             turn.finish(gone).await
         })
     }
@@ -263,7 +263,7 @@ impl Catalog for LakeCatalog {
     fn unlinked(&self, files: Vec<FileId>) -> Answer<'_, ()> {
         Box::pin(async move {
             let mut turn = self.turn().await?;
-            let done = sweep::unlinked(&mut turn.connection, numbers(&files)).await.map_err(failed);
+            let done = sweep::unlinked(turn.connection()?, numbers(&files)).await.map_err(failed);
             turn.finish(done).await
         })
     }

@@ -14,13 +14,23 @@ macro_rules! statements {
     };
 }
 
+/// Adds sightings to what is known.
+pub(super) static ENTITIES_WRITE: LazyLock<Bulk> = LazyLock::new(|| {
+    let tail = "ON CONFLICT (tenant, kind, value, day) DO UPDATE SET count = posse_entity.count + excluded.count, \
+        first_at = CASE WHEN excluded.first_at < posse_entity.first_at THEN excluded.first_at \
+            ELSE posse_entity.first_at END, \
+        last_at = CASE WHEN excluded.last_at > posse_entity.last_at THEN excluded.last_at ELSE posse_entity.last_at END";
+    let head = "INSERT INTO posse_entity (tenant, kind, value, day, count, first_at, last_at) VALUES";
+    Bulk::new(head, 0, 7, tail)
+});
+
 macro_rules! bulks {
     ($($name:ident = $head:expr, $fixed:expr, $width:expr, $tail:expr;)*) => {
         $(pub(super) static $name: LazyLock<Bulk> = LazyLock::new(|| Bulk::new($head, $fixed, $width, $tail));)*
         /// All of them, for the test.
         #[cfg(test)]
         pub(crate) fn all_bulks() -> Vec<&'static Bulk> {
-            vec![$(&*$name),*]
+            vec![&*ENTITIES_WRITE, $(&*$name),*]
         }
     };
 }
@@ -119,12 +129,6 @@ bulks! {
         0, 6, "";
     GROUPS_WRITE = "INSERT INTO posse_row_group \
         (data_file_id, position, tenant, row_count, bytes, time_min, time_max) VALUES", 0, 7, "";
-    ENTITIES_WRITE = "INSERT INTO posse_entity (tenant, kind, value, day, count, first_at, last_at) VALUES", 0, 7,
-        "ON CONFLICT (tenant, kind, value, day) DO UPDATE SET count = posse_entity.count + excluded.count, \
-         first_at = CASE WHEN excluded.first_at < posse_entity.first_at THEN excluded.first_at \
-             ELSE posse_entity.first_at END, \
-         last_at = CASE WHEN excluded.last_at > posse_entity.last_at THEN excluded.last_at \
-             ELSE posse_entity.last_at END";
     PREVALENCE = "SELECT tenant, CAST(SUM(count) AS BIGINT), COUNT(*), MIN(first_at), MAX(last_at) FROM posse_entity \
         WHERE kind = $1 AND value = $2 AND tenant IN (", 2, 1, ") GROUP BY tenant ORDER BY tenant";
 

@@ -40,7 +40,7 @@ async fn child_commits_until_killed() {
             add: vec![file(&number.to_string(), DAY, &[(1, 1), (2, 1)])],
             cursors: vec![("log".to_owned(), number.to_string().into_bytes())],
             // Many rows: a kill falls into the transaction more often than between two.
-            entities: (0..2000).map(count).collect(),
+            entities: (0..600).map(count).collect(),
             ..Change::default()
         };
         lake.commit(change).await.unwrap();
@@ -79,7 +79,7 @@ async fn a_killed_commit_leaves_the_old_state_or_the_new_one() {
         assert!(files > last, "{files} files, {last} was acknowledged");
         let cursor = state.cursors.get("log").map(|cursor| String::from_utf8(cursor.clone()).unwrap());
         assert_eq!(cursor, Some((files - 1).to_string()));
-        for value in ["value 0", "value 1999"] {
+        for value in ["value 0", "value 599"] {
             let seen = lake.prevalence(&Scope::Provider, EntityKind::Hash, value).await.unwrap();
             assert_eq!(seen.first().map(|one| one.count), Some(files), "{value}");
         }
