@@ -48,14 +48,13 @@ impl Bulk {
 
     /// Run for all `rows` (values one after the other, `width` to a row): the fewest statements whose sizes add up.
     pub(crate) async fn execute(&self, connection: &mut Connection, rows: Vec<Value>) -> Result<u64, Fault> {
-        let mut rest = rows;
+        // Taken from the front: splitting the rest off would copy all of it for each statement.
+        let mut rest = rows.into_iter();
         let mut changed = 0;
         for (size, text) in self.texts.iter().filter(|(size, _)| *size <= WRITTEN_MAX) {
             let values = size * self.width;
-            while rest.len() >= values && !rest.is_empty() {
-                let later = rest.split_off(values);
-                changed += connection.execute(text, rest).await?;
-                rest = later;
+            while rest.len() >= values && rest.len() > 0 {
+                changed += connection.execute(text, rest.by_ref().take(values).collect()).await?;
             }
         }
         Ok(changed)
