@@ -18,7 +18,7 @@ use datafusion::parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection, RowSelector,
 };
 use ids::{TenantId, Timestamp};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// zstd's level for files of a day: written once, read for months.
@@ -26,8 +26,8 @@ const ZSTD_DAY: i32 = 9;
 const ZSTD_HOUR: i32 = 3;
 /// A tenant with more compressed bytes than this has files of its own.
 const OWN_FILE_BYTES: u64 = 64 << 20;
-/// Rows of one tenant that are sorted at once.
-const WINDOW_ROWS: u64 = 262_144;
+/// Rows that are sorted at once.
+const WINDOW_ROWS: u64 = 131_072;
 
 /// What a rewrite did.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -208,32 +208,32 @@ fn merge(
     };
     let mut done = Vec::new();
     let mut open: Option<(FileWriter<'_>, String, std::path::PathBuf)> = None;
-    for (tenant, share) in &tenants {
-        let own = level >= LEVEL_DAY && share.bytes > OWN_FILE_BYTES && tenants.len() > 1;
-        if own && let Some((writer, name, path)) = open.take() {
+    for portion in portions(&tenants, level) {
+        if portion.own
+            && let Some((writer, name, path)) = open.take()
+        {
             done.push(writer.finish(name, &path)?);
         }
-        for (from, to) in windows(share) {
-            let rows = tenant_rows(&readers, *tenant, (from, to), &places, keep)?;
-            let mut start = 0;
-            while let Some(length) = rows.first().map(|column| column.len() - start).filter(|left| *left > 0) {
-                let length = length.min(RUN_ROWS_MAX);
+        for window in &portion.windows {
+            let rows = sorted_rows(&readers, &portion.tenants, *window, &places, keep)?;
+            for (tenant, start, length) in runs(&rows, &places, &portion.tenants) {
                 let columns: Vec<ArrayRef> = rows.iter().map(|column| column.slice(start, length)).collect();
-                start += length;
                 if open.is_none() {
-                    let pairs = places.iter().zip(&columns);
+                    let pairs = places.iter().zip(&rows);
                     let plain = pairs.filter(|(_, column)| rarely_repeats(column)).map(|(place, _)| *place).collect();
                     let name = inner.folder.name(first.file.class_uid, first.file.day, stamp);
                     let path = inner.folder.unfinished(&name)?;
                     open = Some((FileWriter::create(&path, shape(plain), inner.catalog.table())?, name, path));
                 }
                 if let Some((writer, ..)) = open.as_mut() {
-                    let set = union(sources, *tenant, &columns, &places, keep);
-                    writer.push(*tenant, columns, set)?;
+                    let set = union(sources, tenant, &columns, &places, keep);
+                    writer.push(tenant, columns, set)?;
                 }
             }
         }
-        if own && let Some((writer, name, path)) = open.take() {
+        if portion.own
+            && let Some((writer, name, path)) = open.take()
+        {
             done.push(writer.finish(name, &path)?);
         }
     }
@@ -241,6 +241,55 @@ fn merge(
         done.push(writer.finish(name, &path)?);
     }
     Ok(done)
+}
+
+/// What is read, sorted and written at once: several small tenants, or one large one window by window.
+struct Portion {
+    tenants: BTreeSet<TenantId>,
+    windows: Vec<(i64, i64)>,
+    /// Files of its own.
+    own: bool,
+}
+
+/// Reading a file once for each of 200 tenants would decode its shared pages 200 times.
+fn portions(tenants: &BTreeMap<TenantId, Share>, level: u8) -> Vec<Portion> {
+    let mut all = Vec::new();
+    let mut held: (BTreeSet<TenantId>, u64) = (BTreeSet::new(), 0);
+    let whole = |tenants| Portion { tenants, windows: vec![(i64::MIN, i64::MAX)], own: false };
+    for (tenant, share) in tenants {
+        let own = level >= LEVEL_DAY && share.bytes > OWN_FILE_BYTES && tenants.len() > 1;
+        if own || held.1 + share.rows > WINDOW_ROWS {
+            let (before, _) = std::mem::take(&mut held);
+            all.extend((!before.is_empty()).then(|| whole(before)));
+        }
+        if own || share.rows > WINDOW_ROWS {
+            all.push(Portion { tenants: BTreeSet::from([*tenant]), windows: windows(share), own });
+        } else {
+            held.0.insert(*tenant);
+            held.1 += share.rows;
+        }
+    }
+    all.extend((!held.0.is_empty()).then(|| whole(held.0)));
+    all
+}
+
+/// Where each tenant's rows start, in runs of at most [`RUN_ROWS_MAX`].
+fn runs(rows: &[ArrayRef], places: &[usize], tenants: &BTreeSet<TenantId>) -> Vec<(TenantId, usize, usize)> {
+    let names: BTreeMap<String, TenantId> = tenants.iter().map(|tenant| (tenant.to_string(), *tenant)).collect();
+    let column = places.iter().position(|place| *place == at::TENANT).and_then(|column| rows.get(column));
+    let Some(column) = column.and_then(|column| column.as_string_view_opt()) else { return Vec::new() };
+    let mut found: Vec<(TenantId, usize, usize)> = Vec::new();
+    let mut last = "";
+    for (row, name) in column.iter().enumerate() {
+        let name = name.unwrap_or("");
+        match found.last_mut() {
+            Some((_, _, length)) if name == last && *length < RUN_ROWS_MAX => *length += 1,
+            // Only rows of these tenants were read.
+            _ => found.extend(names.get(name).map(|tenant| (*tenant, row, 1))),
+        }
+        last = name;
+    }
+    found
 }
 
 /// Parts of a tenant's time, each of about so many rows as are sorted at once; both ends inclusive.
@@ -302,7 +351,7 @@ impl<'a> Reader<'a> {
 
     fn rows(
         &self,
-        tenant: TenantId,
+        tenants: &BTreeSet<TenantId>,
         (from, to): (i64, i64),
         keep: &(dyn Fn(&File, &RowGroup) -> bool + Send + Sync),
     ) -> Result<Vec<RecordBatch>, LakeError> {
@@ -310,7 +359,7 @@ impl<'a> Reader<'a> {
         let mut any = false;
         for run in &self.source.file.row_groups {
             let overlaps = run.time_min.as_micros() <= to && from <= run.time_max.as_micros();
-            let wanted = run.tenant == tenant && overlaps && keep(&self.source.file, run);
+            let wanted = tenants.contains(&run.tenant) && overlaps && keep(&self.source.file, run);
             any |= wanted;
             let rows = usize::try_from(run.rows).unwrap_or(usize::MAX);
             selectors.push(if wanted { RowSelector::select(rows) } else { RowSelector::skip(rows) });
@@ -339,17 +388,17 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A tenant's rows in a window of time, sorted, with the columns of all sources.
-fn tenant_rows(
+/// Rows of tenants in a window of time, by tenant and time, with the columns of all sources.
+fn sorted_rows(
     readers: &[Reader<'_>],
-    tenant: TenantId,
+    tenants: &BTreeSet<TenantId>,
     window: (i64, i64),
     places: &[usize],
     keep: &(dyn Fn(&File, &RowGroup) -> bool + Send + Sync),
 ) -> Result<Vec<ArrayRef>, LakeError> {
     let mut parts: Vec<Vec<ArrayRef>> = vec![Vec::new(); places.len()];
     for reader in readers {
-        for batch in reader.rows(tenant, window, keep)? {
+        for batch in reader.rows(tenants, window, keep)? {
             for (place, part) in places.iter().zip(&mut parts) {
                 let own = reader.places.iter().position(|own| own == place);
                 let kind = logical().fields().get(*place).map_or(DataType::Null, |field| field.data_type().clone());
@@ -368,7 +417,7 @@ fn tenant_rows(
         }
         whole.push(concat(&arrays)?);
     }
-    let order = [at::TIME, at::LOG_SEGMENT, at::LOG_OFFSET, at::LOG_INDEX, at::LOG_PART];
+    let order = [at::TENANT, at::TIME, at::LOG_SEGMENT, at::LOG_OFFSET, at::LOG_INDEX, at::LOG_PART];
     let keys = order.iter().filter_map(|key| places.iter().position(|place| place == key));
     let keys: Vec<SortColumn> =
         keys.filter_map(|place| Some(SortColumn { values: Arc::clone(whole.get(place)?), options: None })).collect();
