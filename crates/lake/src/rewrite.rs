@@ -10,7 +10,10 @@ use crate::lake::{Inner, Lake};
 use crate::schema::{at, logical, place};
 use crate::write::{FileWriter, RUN_ROWS_MAX, Shape, count, rarely_repeats};
 use crate::writer::{Uncommitted, commit};
-use catalog::{Change, File, FileId, Intent, LEVEL_DAY, NewFile, RowGroup};
+use catalog::{
+    CatalogError, Change, Compaction, CompactionOptions, File, FileId, Intent, LEVEL_DAY, NewFile, Removal, RowGroup,
+    plan_compaction,
+};
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array, new_null_array};
 use datafusion::arrow::compute::{SortColumn, concat, lexsort_to_indices, take};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, TimestampMicrosecondType};
@@ -44,6 +47,16 @@ pub struct Rewritten {
     pub dropped: u64,
 }
 
+impl Rewritten {
+    fn add(&mut self, other: Self) {
+        self.removed += other.removed;
+        self.added += other.added;
+        self.rows += other.rows;
+        self.bytes += other.bytes;
+        self.dropped += other.dropped;
+    }
+}
+
 /// Which runs stay.
 type Keep = Arc<dyn Fn(&File, &RowGroup) -> bool + Send + Sync>;
 
@@ -53,7 +66,52 @@ impl Lake {
     /// # Errors
     /// One of them is not part of the table any more (plan again), or the disk or the catalog failed. Nothing changed.
     pub async fn compact(&self, files: &[FileId], level: u8) -> Result<Rewritten, LakeError> {
-        self.rewrite(files, level, Intent::Rewrite, Arc::new(|_, _| true)).await
+        self.rewrite(files, level, Intent::Rewrite, Arc::new(|_, _| true), None).await
+    }
+
+    /// Do what the catalog planned for one class and day.
+    ///
+    /// # Errors
+    /// As [`Lake::compact`].
+    pub async fn compact_planned(&self, plan: &Compaction) -> Result<Rewritten, LakeError> {
+        let outputs = Some(plan.outputs.clone());
+        self.rewrite(&plan.inputs, plan.level, Intent::Rewrite, Arc::new(|_, _| true), outputs).await
+    }
+
+    /// Do all compactions that are due, one after the other; those whose files changed meanwhile wait for the next call.
+    ///
+    /// # Errors
+    /// As [`Lake::compact`]; what was done before stays done.
+    pub async fn compact_due(&self, now: Timestamp, options: &CompactionOptions) -> Result<Rewritten, LakeError> {
+        let state = self.inner.catalog.load().await?;
+        let mut total = Rewritten::default();
+        for plan in plan_compaction(&state, now, options) {
+            match self.compact_planned(&plan).await {
+                Ok(one) => total.add(one),
+                Err(LakeError::Catalog(CatalogError::Conflict(_))) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(total)
+    }
+
+    /// Do a removal that the catalog planned (retention, erasing): holds were looked at by the plan, and are again.
+    ///
+    /// # Errors
+    /// As [`Lake::drop_runs`].
+    pub async fn remove(&self, removal: &Removal) -> Result<Rewritten, LakeError> {
+        let mut total = Rewritten::default();
+        for file in &removal.whole {
+            total.add(self.rewrite(&[*file], 0, Intent::Drop, Arc::new(|_, _| false), None).await?);
+        }
+        let snapshot = self.inner.current.get();
+        for part in &removal.rewrite {
+            let level = snapshot.files.get(&part.file).map_or(0, |file| file.level);
+            let stay = part.keep.clone();
+            let keep: Keep = Arc::new(move |_, run| stay.contains(&run.tenant));
+            total.add(self.rewrite(&[part.file], level, Intent::Drop, keep, None).await?);
+        }
+        Ok(total)
     }
 
     /// Take the rows that `keep` refuses out of the table: of whole runs (one tenant, one class, one day) only.
@@ -73,12 +131,7 @@ impl Lake {
             if file.row_groups.iter().all(|run| keep(file, run)) {
                 continue;
             }
-            let one = self.rewrite(&[file.id], file.level, Intent::Drop, Arc::clone(&keep)).await?;
-            total.removed += one.removed;
-            total.added += one.added;
-            total.rows += one.rows;
-            total.bytes += one.bytes;
-            total.dropped += one.dropped;
+            total.add(self.rewrite(&[file.id], file.level, Intent::Drop, Arc::clone(&keep), None).await?);
         }
         Ok(total)
     }
@@ -110,12 +163,19 @@ impl Lake {
         }
     }
 
-    async fn rewrite(&self, ids: &[FileId], level: u8, intent: Intent, keep: Keep) -> Result<Rewritten, LakeError> {
+    async fn rewrite(
+        &self,
+        ids: &[FileId],
+        level: u8,
+        intent: Intent,
+        keep: Keep,
+        outputs: Option<Vec<BTreeSet<TenantId>>>,
+    ) -> Result<Rewritten, LakeError> {
         let inner = Arc::clone(&self.inner);
         let snapshot = inner.current.get();
         let mut sources = Vec::with_capacity(ids.len());
         for id in ids {
-            let file = snapshot.files.get(id).ok_or(catalog::CatalogError::Conflict(*id))?;
+            let file = snapshot.files.get(id).ok_or(CatalogError::Conflict(*id))?;
             let sets = inner.filters.of(&*inner.catalog, *id).await?;
             sources.push(Source { file: Arc::clone(file), sets });
         }
@@ -123,7 +183,7 @@ impl Lake {
         let stamp = inner.clock.now().as_micros();
         let writing = Arc::clone(&inner);
         let staged = tokio::task::spawn_blocking(move || {
-            let files = merge(&writing, &sources, level, &*keep, stamp)?;
+            let files = merge(&writing, &sources, level, &*keep, outputs, stamp)?;
             writing.folder.stage(files, stamp)
         });
         let staged = staged.await.map_err(|error| LakeError::Worker(error.to_string()))??;
@@ -180,6 +240,7 @@ fn merge(
     sources: &[Source],
     level: u8,
     keep: &(dyn Fn(&File, &RowGroup) -> bool + Send + Sync),
+    outputs: Option<Vec<BTreeSet<TenantId>>>,
     stamp: i64,
 ) -> Result<Vec<NewFile>, LakeError> {
     let Some(first) = sources.first() else { return Ok(Vec::new()) };
@@ -208,8 +269,8 @@ fn merge(
     };
     let mut done = Vec::new();
     let mut open: Option<(FileWriter<'_>, String, std::path::PathBuf)> = None;
-    for portion in portions(&tenants, level) {
-        if portion.own
+    for portion in planned_or_own(&tenants, level, outputs) {
+        if portion.starts
             && let Some((writer, name, path)) = open.take()
         {
             done.push(writer.finish(name, &path)?);
@@ -231,11 +292,6 @@ fn merge(
                 }
             }
         }
-        if portion.own
-            && let Some((writer, name, path)) = open.take()
-        {
-            done.push(writer.finish(name, &path)?);
-        }
     }
     if let Some((writer, name, path)) = open.take() {
         done.push(writer.finish(name, &path)?);
@@ -247,23 +303,46 @@ fn merge(
 struct Portion {
     tenants: BTreeSet<TenantId>,
     windows: Vec<(i64, i64)>,
-    /// Files of its own.
-    own: bool,
+    /// A new file starts with it.
+    starts: bool,
+}
+
+/// The portions of the files that were planned, or of one file and one for each large tenant.
+fn planned_or_own(
+    tenants: &BTreeMap<TenantId, Share>,
+    level: u8,
+    outputs: Option<Vec<BTreeSet<TenantId>>>,
+) -> Vec<Portion> {
+    let large = |share: &Share| level >= LEVEL_DAY && share.bytes > OWN_FILE_BYTES;
+    let outputs = outputs.unwrap_or_else(|| {
+        let (own, shared): (Vec<_>, Vec<_>) = tenants.iter().partition(|(_, share)| large(share));
+        let shared = shared.into_iter().map(|(tenant, _)| *tenant).collect();
+        own.into_iter().map(|(tenant, _)| BTreeSet::from([*tenant])).chain([shared]).collect()
+    });
+    let mut all = Vec::new();
+    for output in outputs {
+        let own = tenants.iter().filter(|(tenant, _)| output.contains(tenant));
+        let first = all.len();
+        all.extend(portions(own));
+        if let Some(portion) = all.get_mut(first) {
+            portion.starts = true;
+        }
+    }
+    all
 }
 
 /// Reading a file once for each of 200 tenants would decode its shared pages 200 times.
-fn portions(tenants: &BTreeMap<TenantId, Share>, level: u8) -> Vec<Portion> {
+fn portions<'a>(tenants: impl Iterator<Item = (&'a TenantId, &'a Share)>) -> Vec<Portion> {
     let mut all = Vec::new();
     let mut held: (BTreeSet<TenantId>, u64) = (BTreeSet::new(), 0);
-    let whole = |tenants| Portion { tenants, windows: vec![(i64::MIN, i64::MAX)], own: false };
+    let whole = |tenants| Portion { tenants, windows: vec![(i64::MIN, i64::MAX)], starts: false };
     for (tenant, share) in tenants {
-        let own = level >= LEVEL_DAY && share.bytes > OWN_FILE_BYTES && tenants.len() > 1;
-        if own || held.1 + share.rows > WINDOW_ROWS {
+        if held.1 + share.rows > WINDOW_ROWS {
             let (before, _) = std::mem::take(&mut held);
             all.extend((!before.is_empty()).then(|| whole(before)));
         }
-        if own || share.rows > WINDOW_ROWS {
-            all.push(Portion { tenants: BTreeSet::from([*tenant]), windows: windows(share), own });
+        if share.rows > WINDOW_ROWS {
+            all.push(Portion { tenants: BTreeSet::from([*tenant]), windows: windows(share), starts: false });
         } else {
             held.0.insert(*tenant);
             held.1 += share.rows;

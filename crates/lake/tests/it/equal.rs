@@ -80,6 +80,23 @@ async fn erasing_takes_one_tenants_rows_and_no_others() {
 }
 
 #[tokio::test]
+async fn what_the_catalog_plans_is_done() {
+    let mut bed = Bed::empty().await;
+    for half in given().chunks(9) {
+        bed.append(half);
+        bed.flush().await;
+    }
+    let now = "2027-01-01T00:00:00Z".parse().unwrap();
+    let done = bed.lake.compact_due(now, &catalog::CompactionOptions::default()).await.unwrap();
+    assert!(done.removed > done.added && done.dropped == 0);
+    assert_eq!(bed.count(Scope::Provider).await, 17);
+    let state = bed.catalog.load().await.unwrap();
+    let removal = catalog::plan_erase(&state, tenant("c"), &[]);
+    assert_eq!(bed.lake.remove(&removal).await.unwrap().dropped, 3);
+    assert_eq!((bed.count(scope("c")).await, bed.count(Scope::Provider).await), (0, 14));
+}
+
+#[tokio::test]
 async fn pages_of_a_search_join_to_the_whole() {
     let mut bed = Bed::hot().await;
     bed.flush().await;
