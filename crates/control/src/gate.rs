@@ -506,6 +506,8 @@ fn filter_of(shown: &Value) -> Vec<u8> {
     if let Some(fields) = filter.as_object_mut() {
         fields.remove("cursor");
         fields.remove("limit");
+        // How long to wait for what comes next; what comes is the same.
+        fields.remove("wait_secs");
     }
     canonical_json(&filter).unwrap_or_default()
 }

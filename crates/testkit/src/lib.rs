@@ -13,5 +13,5 @@ pub use cast::{Cast, Place};
 pub use clock::HandClock;
 pub use dump::Dump;
 pub use http::{Answer, Request};
-pub use platform::{Platform, settings};
+pub use platform::{Platform, SyslogProtocol, settings};
 pub use recorder::{Reached, Recorder};

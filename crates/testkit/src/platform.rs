@@ -11,6 +11,7 @@ use control::{Control, Opened, Rate, Registry, Running, Settings};
 use ids::{Clock, Entropy};
 use seal::{PasswordCost, SeededEntropy};
 use serde_json::Value;
+pub use server::SyslogProtocol;
 use server::{Hooks, Server};
 use sqlx::{Connection as _, PgConnection, SqlSafeStr as _};
 use std::net::SocketAddr;
@@ -125,6 +126,25 @@ impl Platform {
             running.stop().await;
         }
         Self::open(self.folder, self.state, self.settings, self.clock, self.bootstrap).await
+    }
+
+    /// One more listener on the same gate, for syslog to a source; its address.
+    pub async fn listen_for_syslog(&self, protocol: SyslogProtocol, tenant: &str, source: &str) -> SocketAddr {
+        let any = ([127, 0, 0, 1], 0).into();
+        let mut config = server::Config::at(any);
+        config.syslog.push(server::Syslog {
+            listen: any,
+            protocol,
+            tenant: tenant.parse().expect("a tenant's id"),
+            source: ids::Text::new(source).expect("a source's name"),
+            connections_max: 8,
+            idle_timeout: PATIENCE,
+        });
+        let hooks = Arc::new(Measured(self.control.clone()));
+        let server = Server::bind(config, Arc::new(self.control.clone()), hooks).await.expect("the listener binds");
+        let address = *server.syslog_addrs().first().expect("the listener's address");
+        tokio::spawn(server.run(std::future::pending()));
+        address
     }
 
     /// The declaration of an operation.

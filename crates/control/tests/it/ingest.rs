@@ -5,9 +5,10 @@ use crate::people::admin_of;
 use api::Protocol;
 use ids::{Owner, Scope};
 use serde_json::{Value, json};
+use std::io::{Read as _, Write as _};
 use std::time::Duration;
 use testkit::dump::records;
-use testkit::{Answer, Cast, Place, Platform, Reached, Request};
+use testkit::{Answer, Cast, Place, Platform, Reached, Request, SyslogProtocol};
 
 /// A source with a key, in a place of the cast.
 async fn shipper(platform: &Platform, cast: &Cast, place: Place, name: &str) -> (String, String) {
@@ -167,4 +168,95 @@ async fn a_question_over_tenants_is_decided_and_recorded_in_each() {
     // A provider's person who names none asks every tenant.
     platform.done(&cast.chief.token, "event.search", &json!({ "query": "" })).await;
     assert_eq!(asked(&platform), [Scope::Tenants(tenants.into())]);
+}
+
+/// Say something over TCP and listen until the answer holds what is wanted.
+async fn heard(address: std::net::SocketAddr, said: String, wanted: &'static str) -> String {
+    let talk = move || {
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream.write_all(said.as_bytes()).unwrap();
+        let (mut heard, mut piece) = (String::new(), [0; 4096]);
+        while !heard.contains(wanted) {
+            let count = stream.read(&mut piece).unwrap();
+            assert!(count > 0, "ended before `{wanted}`: {heard}");
+            heard.push_str(&String::from_utf8_lossy(&piece[..count]));
+        }
+        heard
+    };
+    tokio::task::spawn_blocking(talk).await.unwrap()
+}
+
+#[tokio::test]
+async fn events_are_followed_as_a_stream_for_those_who_may() {
+    let platform = Platform::start().await;
+    let cast = Cast::of(&platform).await;
+    let ask = |token: &str| {
+        format!(
+            "GET /v1/events/tail HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\nauthorization: Bearer {token}\r\n\r\n"
+        )
+    };
+    let heard_all = heard(platform.address, ask(&cast.member("viewer").token), ": waiting").await;
+    assert!(heard_all.contains("content-type: text/event-stream"), "{heard_all}");
+    let first = heard_all.find("event: event\ndata: {\"event_id\":1}\n\n").unwrap();
+    let last = heard_all.find("event: event\ndata: {\"event_id\":2}\n\n").unwrap();
+    assert!(first < last && heard_all[first..last].contains("id: "), "{heard_all}");
+    // Refused before the stream begins: a plain problem.
+    let refused = heard(platform.address, ask(&cast.member("no_role").token), "urn:posse:problem:denied").await;
+    assert!(refused.starts_with("HTTP/1.1 403"), "{refused}");
+    // Revoked while it goes on: the stream ends with the reason.
+    let token = cast.member("viewer").token.clone();
+    let stream = tokio::spawn(heard(platform.address, ask(&token), "event: problem"));
+    let seen = |reached: &Reached| matches!(reached, Reached::Question("tail", ..));
+    platform.plane.take();
+    platform.until("the stream goes on", async || platform.plane.take().iter().any(seen).then_some(())).await;
+    platform.done(&token, "me.logout", &json!({})).await;
+    assert!(stream.await.unwrap().contains("urn:posse:problem:unauthenticated"));
+}
+
+#[tokio::test]
+async fn syslog_goes_to_the_source_that_the_configuration_names() {
+    let platform = Platform::start().await;
+    let cast = Cast::of(&platform).await;
+    shipper(&platform, &cast, Place::Own, "hosts").await;
+    let said = |platform: &Platform| -> Vec<(String, Vec<u8>)> {
+        let wire = |reached| match reached {
+            Reached::Syslog(tenant, source, bytes) => Some((format!("{tenant}/{source}"), bytes)),
+            _ => None,
+        };
+        platform.plane.take().into_iter().filter_map(wire).collect()
+    };
+    let wanted = vec![(format!("{}/hosts", cast.own), b"<13>hello".to_vec())];
+    let udp = platform.listen_for_syslog(SyslogProtocol::Udp, &cast.own, "hosts").await;
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    platform.plane.take();
+    socket.send_to(b"<13>hello", udp).unwrap();
+    let mut all = Vec::new();
+    let got = platform
+        .until("the datagram arrives", async || {
+            all.extend(said(&platform));
+            (!all.is_empty()).then(|| all.clone())
+        })
+        .await;
+    assert_eq!(got, wanted);
+    let tcp = platform.listen_for_syslog(SyslogProtocol::Tcp, &cast.own, "hosts").await;
+    let mut stream = std::net::TcpStream::connect(tcp).unwrap();
+    stream.write_all(b"<13>hello").unwrap();
+    let mut all = Vec::new();
+    let got = platform
+        .until("the bytes arrive", async || {
+            all.extend(said(&platform));
+            (!all.is_empty()).then(|| all.clone())
+        })
+        .await;
+    assert_eq!(got, wanted);
+    // A source that is not there takes nothing: the connection is closed.
+    let nowhere = platform.listen_for_syslog(SyslogProtocol::Tcp, &cast.own, "nothing").await;
+    let closed = tokio::task::spawn_blocking(move || {
+        let mut stream = std::net::TcpStream::connect(nowhere).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream.read(&mut [0; 8])
+    });
+    assert!(matches!(closed.await.unwrap(), Ok(0)));
+    assert_eq!(said(&platform), []);
 }
