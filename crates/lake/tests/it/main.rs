@@ -1,4 +1,5 @@
 //! The lake as its users see it: a folder, a catalog in memory, events from `spec/lake`.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests may fail loudly")]
 
 mod attack;
 mod bed;
