@@ -2,6 +2,7 @@
 //! runs a named peer beside it in the same run and prints ratios.
 
 mod decision;
+mod detect;
 mod gate;
 mod lake;
 mod load;
@@ -16,6 +17,8 @@ Measure this binary on this machine
 
 Usage: posse bench gate [--json] [--secs N] [--clients N] [--peer URL]
        posse bench lake [--json] [--events N] [--clients N] [--seed N] [--keep] [--print]
+       posse bench detect --rules DIR --input FILE [--json] [--format NAME] [--rounds N] [--rules-max N] [--threads N]
+                          [--indicators N] [--tenants N] [--routes-in-rules]
 
   gate   Decisions per microsecond, audited reads and writes over HTTP, idle memory, the kill switch.
          --secs N      How long each of reads and writes is measured, default 5
@@ -26,6 +29,13 @@ Usage: posse bench gate [--json] [--secs N] [--clients N] [--peer URL]
          --clients N   Connections that send at once, default 4
          --seed N      Of the corpus, default 1
          --print       Only print the corpus, one record a line with its tenant in `_tenant`, for peers
+  detect Events per second of CPU time on one thread, JSON text in, rule numbers out; memory and compile time.
+         --rounds N         The best of so many, default 3
+         --rules-max N      At most so many rules, evenly spread over the folder
+         --threads N        On so many threads at once, by the clock
+         --indicators N     With so many made-up indicators of every kind in the same pass
+         --tenants N        Compile so many tenants' sets of 20 rules beside the shared one
+         --routes-in-rules  Write each log source into its rule as selections on Channel and EventID
 ";
 
 /// Carry out `posse bench` with these arguments.
@@ -34,6 +44,7 @@ pub(crate) fn run(arguments: &[OsString]) -> anyhow::Result<()> {
     match words.split_first() {
         Some((&"gate", options)) => gate::run(options),
         Some((&"lake", options)) => lake::run(options),
+        Some((&"detect", options)) => detect::run(options),
         None | Some((&("-h" | "--help"), _)) => {
             print!("{HELP}");
             Ok(())

@@ -12,9 +12,10 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-/// Many small pieces are made and dropped for each call; this allocator halves what that costs.
+/// Many small pieces are made and dropped for each call; this allocator halves what that costs. What a thread asks of it
+/// is counted for `posse bench detect`; docs/decisions/dependencies.md says what that costs.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: alloc_tracker::Allocator<mimalloc::MiMalloc> = alloc_tracker::Allocator::new(mimalloc::MiMalloc);
 
 const SERVE: Other =
     Other { name: "serve", about: "Start everything that a data folder holds, with REST and MCP on one address" };
