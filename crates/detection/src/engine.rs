@@ -29,6 +29,9 @@ use table::{NONE, Names, Table};
 /// Most pairs of channel and event id under which one rule is listed; above, its event ids are not used to route.
 const ROUTES_MAX: usize = 512;
 
+/// An engine of fewer rules saves memory: there may be one for each of hundreds of tenants.
+const ROOMY_RULES_MIN: usize = 64;
+
 /// All rules of one source, compiled. Immutable; share it between threads, one [`Scratch`] each.
 #[derive(Debug)]
 pub struct Engine {
@@ -135,12 +138,13 @@ impl Engine {
             builder.place(tree, rule, &interner, &route_fields);
         }
         let (channels, event_ids, keys, drafts) = builder.finish();
+        let roomy = rules.len() >= ROOMY_RULES_MIN;
         let pairs: Vec<(u32, u32)> =
             keys.iter().zip(0_u32..).map(|((channel, id), number)| (route_hash(*channel, *id), number)).collect();
         Self {
             trie: Trie::new(&interner.fields, profile),
             fields: u32::try_from(interner.fields.len()).unwrap_or(KEYWORD),
-            partitions: drafts.into_iter().map(Draft::finish).collect(),
+            partitions: drafts.into_iter().map(|draft| draft.finish(roomy)).collect(),
             asked: roots.iter().filter(|root| **root != NONE).count(),
             checks: interner.checks,
             programs,
@@ -381,7 +385,7 @@ struct Draft {
 }
 
 impl Draft {
-    fn finish(mut self) -> Partition {
+    fn finish(mut self, roomy: bool) -> Partition {
         let mut fields: Vec<u32> = self.needles.keys().chain(self.presence.keys()).copied().collect();
         fields.sort_unstable();
         fields.dedup();
@@ -389,7 +393,7 @@ impl Draft {
         for field in fields {
             let needles = self.needles.remove(&field).unwrap_or_default();
             let presence = self.presence.remove(&field).unwrap_or_default();
-            let index = Index::new(needles, presence);
+            let index = Index::new(needles, presence, roomy);
             if field == KEYWORD {
                 partition.keywords = Some(index);
             } else {

@@ -1,8 +1,9 @@
 //! Indicator matching: addresses, networks, domains with their subdomains, file hashes and URLs, millions at once.
 //!
 //! Each indicator is kept as 120 bits of a hash and 8 bits of label, 16 bytes in all, sorted; a blocked Bloom filter of
-//! 12 bits each answers nearly every question with one cache line. Two indicators would have to agree in 120 bits to be
-//! taken for one another. Immutable: a changed list is built anew and swapped.
+//! 12 bits each, over a cheap hash of its own, answers nearly every question with one cache line. Two indicators would
+//! have to agree in 120 bits of the other hash to be taken for one another. Immutable: a changed list is built anew and
+//! swapped.
 
 use crate::fold::fold;
 use crate::sigma::Cidr;
@@ -62,6 +63,8 @@ pub struct Hit {
 #[derive(Debug, Default)]
 pub struct IndicatorBuilder {
     keys: Vec<u128>,
+    /// The cheap hash of each key, for the filter.
+    prints: Vec<u64>,
     networks: Vec<(Cidr, u8)>,
 }
 
@@ -74,8 +77,10 @@ pub struct Indicators {
     directory: Box<[u32]>,
     filter: Box<[[u64; 8]]>,
     networks: Box<[(Cidr, u8)]>,
-    /// Finds `://`; prepared once, because every value is searched.
+    /// Finds `://`; prepared once, because every record is searched.
     scheme_end: Finder<'static>,
+    /// How `://` may be written in JSON besides: with escapes.
+    escaped: [Finder<'static>; 2],
 }
 
 impl IndicatorBuilder {
@@ -90,7 +95,7 @@ impl IndicatorBuilder {
             IndicatorKind::Address => {
                 let address: IpAddr =
                     text.parse().map_err(|_| wrong("an address; write `192.0.2.1` or `2001:db8::1`"))?;
-                self.keys.push(address_key(address) | u128::from(label));
+                self.push(IndicatorKind::Address, octets(&address).as_slice(), label);
                 return Ok(());
             }
             IndicatorKind::Network => {
@@ -113,8 +118,13 @@ impl IndicatorBuilder {
             }
             IndicatorKind::Url => (kind, canonical_url(text).ok_or_else(|| wrong("a URL; write `https://host/path`"))?),
         };
-        self.keys.push(key(kind, canonical.as_bytes()) | u128::from(label));
+        self.push(kind, canonical.as_bytes(), label);
         Ok(())
+    }
+
+    fn push(&mut self, kind: IndicatorKind, canonical: &[u8], label: u8) {
+        self.keys.push(key(kind, canonical) | u128::from(label));
+        self.prints.push(print(kind, canonical));
     }
 
     /// Sort, and build the filter.
@@ -124,12 +134,14 @@ impl IndicatorBuilder {
         self.keys.dedup_by_key(|key| *key >> 8);
         let blocks = (self.keys.len().saturating_mul(FILTER_BITS) / 512).saturating_add(1);
         let mut filter = vec![[0_u64; 8]; blocks].into_boxed_slice();
-        let mut directory = vec![0_u32; (1 << DIRECTORY_BITS) + 1].into_boxed_slice();
-        for key in &self.keys {
-            let (block, bits) = places(*key, blocks);
+        for mark in std::mem::take(&mut self.prints) {
+            let (block, bits) = places(mark, blocks);
             if let Some(words) = filter.get_mut(block) {
                 words.iter_mut().zip(bits).for_each(|(word, bit)| *word |= bit);
             }
+        }
+        let mut directory = vec![0_u32; (1 << DIRECTORY_BITS) + 1].into_boxed_slice();
+        for key in &self.keys {
             if let Some(count) = directory.get_mut(bucket(*key).saturating_add(1)) {
                 *count = count.saturating_add(1);
             }
@@ -145,6 +157,7 @@ impl IndicatorBuilder {
             filter,
             networks: self.networks.into_boxed_slice(),
             scheme_end: Finder::new("://"),
+            escaped: [Finder::new("\\/"), Finder::new("\\u00")],
         }
     }
 }
@@ -166,28 +179,35 @@ impl Indicators {
     /// writes hashes so), and for URLs inside them. Allocates only for hits.
     pub fn matches(&self, view: &View<'_>, out: &mut Vec<Hit>) {
         out.clear();
-        if !self.is_empty() {
-            self.item(view.root(), out);
+        if self.is_empty() {
+            return;
         }
+        // One look at the whole record saves one at each value: most records hold no URL.
+        let raw = view.raw();
+        let urls = self.scheme_end.find(raw).is_some() || self.escaped.iter().any(|finder| finder.find(raw).is_some());
+        self.item(view.root(), urls, out);
     }
 
-    fn item(&self, item: Item<'_>, out: &mut Vec<Hit>) {
+    fn item(&self, item: Item<'_>, urls: bool, out: &mut Vec<Hit>) {
         match item.kind() {
-            Kind::Scalar(Scalar::Str(text)) => self.text(text, out),
+            Kind::Scalar(Scalar::Str(text)) => self.text(text, urls, out),
             Kind::Scalar(_) => {}
-            Kind::Array(elements) => elements.into_iter().for_each(|element| self.item(element, out)),
-            Kind::Object(members) => members.into_iter().for_each(|(_, item)| self.item(item, out)),
+            Kind::Array(elements) => elements.into_iter().for_each(|element| self.item(element, urls, out)),
+            Kind::Object(members) => members.into_iter().for_each(|(_, item)| self.item(item, urls, out)),
         }
     }
 
-    fn text(&self, text: &str, out: &mut Vec<Hit>) {
-        let text = text.trim();
+    fn text(&self, text: &str, urls: bool, out: &mut Vec<Hit>) {
+        let bare = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_graphic);
+        let text = if bare(text.as_bytes().first()) && bare(text.as_bytes().last()) { text } else { text.trim() };
         if text.len() < 4 {
             return;
         }
         if text.len() <= VALUE_BYTES_MAX {
             match shape(text) {
-                Shape::Word => self.word(text, out),
+                Shape::Address => self.host(text, out),
+                Shape::Digest => self.ask(IndicatorKind::FileHash, text, out),
+                Shape::Name => self.host(text, out),
                 Shape::List => text.split([',', ';', '|', ' ']).for_each(|part| {
                     let value = part.split_once('=').map_or(part, |(_, value)| value);
                     if hex_digest(value) {
@@ -197,26 +217,20 @@ impl Indicators {
                 Shape::Other => {}
             }
         }
-        for at in self.scheme_end.find_iter(text.as_bytes()).take(URLS_MAX) {
-            self.url_around(text, at, out);
+        if urls {
+            for at in self.scheme_end.find_iter(text.as_bytes()).take(URLS_MAX) {
+                self.url_around(text, at, out);
+            }
         }
     }
 
-    /// A value of letters, digits, dots, colons, dashes: an address, a hash or a domain.
-    fn word(&self, text: &str, out: &mut Vec<Hit>) {
-        if hex_digest(text) {
-            self.ask(IndicatorKind::FileHash, text, out);
-        } else if text.len() <= 45 && text.bytes().all(|b| b.is_ascii_hexdigit() || matches!(b, b'.' | b':')) {
-            self.host(text, out);
-        } else {
-            self.domain(text, out);
-        }
-    }
-
+    /// An address or a domain.
     fn host(&self, text: &str, out: &mut Vec<Hit>) {
+        let numeric = text.len() <= 45 && text.bytes().all(|b| b.is_ascii_hexdigit() || matches!(b, b'.' | b':'));
         match text.parse::<IpAddr>() {
-            Ok(address) => {
-                if let Some(label) = self.label(address_key(address)) {
+            Ok(address) if numeric => {
+                let octets = octets(&address);
+                if let Some(label) = self.label(IndicatorKind::Address, octets.as_slice()) {
                     out.push(Hit { kind: IndicatorKind::Address, label, value: text.to_owned() });
                 }
                 for (network, label) in &self.networks {
@@ -225,7 +239,7 @@ impl Indicators {
                     }
                 }
             }
-            Err(_) => self.domain(text, out),
+            _ => self.domain(text, out),
         }
     }
 
@@ -263,17 +277,36 @@ impl Indicators {
     }
 
     fn ask(&self, kind: IndicatorKind, text: &str, out: &mut Vec<Hit>) {
-        if let Some(label) = self.label(key_folded(kind, text)) {
+        let found = if kind == IndicatorKind::Url || text.is_ascii() {
+            // The print has no case; only what passes the filter is folded.
+            self.filter_passes(kind, text.as_bytes()).then(|| self.exact(kind, text)).flatten()
+        } else {
+            self.label(kind, fold(text).as_bytes())
+        };
+        if let Some(label) = found {
             out.push(Hit { kind, label, value: text.to_owned() });
         }
     }
 
-    fn label(&self, key: u128) -> Option<u8> {
-        let (block, bits) = places(key, self.filter.len());
-        let words = self.filter.get(block)?;
-        if words.iter().zip(bits).any(|(word, bit)| word & bit != bit) {
-            return None;
+    #[inline(never)]
+    fn exact(&self, kind: IndicatorKind, text: &str) -> Option<u8> {
+        if kind == IndicatorKind::Url {
+            return self.stored(key(kind, text.as_bytes()));
         }
+        self.stored(key(kind, text.to_ascii_lowercase().as_bytes()))
+    }
+
+    fn label(&self, kind: IndicatorKind, canonical: &[u8]) -> Option<u8> {
+        self.filter_passes(kind, canonical).then(|| self.stored(key(kind, canonical))).flatten()
+    }
+
+    #[inline]
+    fn filter_passes(&self, kind: IndicatorKind, text: &[u8]) -> bool {
+        let (block, bits) = places(print(kind, text), self.filter.len());
+        self.filter.get(block).is_some_and(|words| words.iter().zip(bits).all(|(word, bit)| word & bit == bit))
+    }
+
+    fn stored(&self, key: u128) -> Option<u8> {
         let bucket = bucket(key);
         let range = *self.directory.get(bucket)? as usize..*self.directory.get(bucket.saturating_add(1))? as usize;
         let found = self.keys.get(range)?.iter().find(|other| **other >> 8 == key >> 8)?;
@@ -282,27 +315,44 @@ impl Indicators {
 }
 
 enum Shape {
-    Word,
+    /// Hexadecimal digits, dots and colons, with a colon.
+    Address,
+    Digest,
+    /// With a dot: a domain, or an address of version 4.
+    Name,
     List,
     Other,
 }
 
-/// One look at the bytes: most values of an event are paths or sentences and are done with here.
+/// What a byte says of the value that it stands in.
+#[inline]
+const fn class_of(byte: u8) -> u8 {
+    match byte {
+        b'.' => 2,
+        b':' => 4,
+        b'=' | b',' => 8,
+        b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F' => 0,
+        b'g'..=b'z' | b'G'..=b'Z' | b'-' | b'_' => 16,
+        _ => 1,
+    }
+}
+
+/// One look at the bytes, eight at a time: most values of an event are paths or sentences and end in the first eight.
 fn shape(text: &str) -> Shape {
-    let (mut dots, mut equals) = (false, false);
-    for byte in text.bytes() {
-        match byte {
-            b'.' | b':' => dots = true,
-            b'=' | b',' => equals = true,
-            b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'-' | b'_' => {}
-            _ => return Shape::Other,
+    let mut seen = 0_u8;
+    for chunk in text.as_bytes().chunks(8) {
+        seen |= chunk.iter().fold(0, |all, byte| all | class_of(*byte));
+        if seen & 1 != 0 {
+            // Characters beyond ASCII may stand in a domain.
+            return if text.is_ascii() || !domain(text.trim_end_matches('.')) { Shape::Other } else { Shape::Name };
         }
     }
-    match (equals, dots) {
-        (true, _) => Shape::List,
-        (false, true) => Shape::Word,
-        (false, false) if matches!(text.len(), 32 | 40 | 64) => Shape::Word,
-        (false, false) => Shape::Other,
+    match (seen & 8 != 0, seen & 4 != 0, seen & 2 != 0) {
+        (true, _, _) => Shape::List,
+        (false, true, _) if seen & 16 == 0 => Shape::Address,
+        (false, false, true) => Shape::Name,
+        (false, false, false) if seen == 0 && matches!(text.len(), 32 | 40 | 64) => Shape::Digest,
+        _ => Shape::Other,
     }
 }
 
@@ -312,7 +362,7 @@ fn hex_digest(text: &str) -> bool {
 
 fn domain(text: &str) -> bool {
     text.len() <= DOMAIN_BYTES_MAX
-        && text.contains('.')
+        && text.rsplit_once('.').is_some_and(|(_, last)| !last.bytes().all(|b| b.is_ascii_digit()))
         && text.split('.').all(|label| !label.is_empty() && label.len() <= 63)
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_') || !b.is_ascii())
 }
@@ -327,28 +377,45 @@ fn canonical_url(text: &str) -> Option<String> {
     Some(format!("{}://{}{slash}{path}", scheme.to_ascii_lowercase(), authority.to_ascii_lowercase()))
 }
 
-/// The key of a text, ASCII letters folded where its kind has no case.
-fn key_folded(kind: IndicatorKind, text: &str) -> u128 {
-    if kind == IndicatorKind::Url || !text.bytes().any(|b| b.is_ascii_uppercase() || !b.is_ascii()) {
-        return key(kind, text.as_bytes());
-    }
-    // Names and digests are short: fold them without allocating.
-    let mut folded = [0_u8; 256];
-    match folded.get_mut(..text.len()).filter(|_| text.is_ascii()) {
-        Some(place) => {
-            place.copy_from_slice(text.as_bytes());
-            place.make_ascii_lowercase();
-            key(kind, place)
-        }
-        None => key(kind, fold(text).as_bytes()),
+/// The bytes of an address: four or sixteen.
+struct Octets([u8; 16], usize);
+
+impl Octets {
+    fn as_slice(&self) -> &[u8] {
+        self.0.get(..self.1).unwrap_or_default()
     }
 }
 
-fn address_key(address: IpAddr) -> u128 {
+fn octets(address: &IpAddr) -> Octets {
     match address {
-        IpAddr::V4(v4) => key(IndicatorKind::Address, &v4.octets()),
-        IpAddr::V6(v6) => key(IndicatorKind::Address, &v6.octets()),
+        IpAddr::V4(v4) => {
+            let mut all = [0; 16];
+            all.iter_mut().zip(v4.octets()).for_each(|(to, from)| *to = from);
+            Octets(all, 4)
+        }
+        IpAddr::V6(v6) => Octets(v6.octets(), 16),
     }
+}
+
+/// A cheap hash for the filter, without case: it may only say no too seldom.
+#[inline]
+fn print(kind: IndicatorKind, text: &[u8]) -> u64 {
+    const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
+    // Text has its case bit set, so that letters of either case agree; addresses are bytes and keep theirs.
+    let case = if kind == IndicatorKind::Address { 0 } else { 0x2020_2020_2020_2020 };
+    let mix = |state: u64, word: u64| {
+        let product = u128::from(state ^ word) * u128::from(FACTOR);
+        let (low, high) = (u64::try_from(product & u128::from(u64::MAX)), u64::try_from(product >> 64));
+        low.unwrap_or(0) ^ high.unwrap_or(0)
+    };
+    let (words, rest) = text.as_chunks::<8>();
+    let mut state = (u64::from(kind as u8) << 56) ^ u64::try_from(text.len()).unwrap_or(0) ^ FACTOR;
+    for word in words {
+        state = mix(state.rotate_left(29), u64::from_le_bytes(*word) | case);
+    }
+    let mut tail = [0_u8; 8];
+    tail.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+    mix(state.rotate_left(29), u64::from_le_bytes(tail) | case)
 }
 
 /// Two independent 64-bit hashes, the low 8 bits left free for the label.
@@ -367,12 +434,14 @@ fn bucket(key: u128) -> usize {
     usize::try_from(key >> (128 - DIRECTORY_BITS)).unwrap_or(0)
 }
 
-/// The block of a key, and one bit in each of its words.
-fn places(key: u128, blocks: usize) -> (usize, [u64; 8]) {
-    let low = u64::try_from(key >> 8 & u128::from(u64::MAX)).unwrap_or(0);
-    let block = usize::try_from((key >> 64) % u128::try_from(blocks.max(1)).unwrap_or(1)).unwrap_or(0);
+/// The block of a print, and one bit in each of its words.
+#[inline]
+fn places(mark: u64, blocks: usize) -> (usize, [u64; 8]) {
+    let blocks = u64::try_from(blocks).unwrap_or(u64::MAX) & u64::from(u32::MAX);
+    let block = usize::try_from((mark >> 32) * blocks >> 32).unwrap_or(0);
+    let low = mark.wrapping_mul(0xD6E8_FEB8_6659_FD93);
     let mut bits = [0_u64; 8];
-    for (bit, shift) in bits.iter_mut().zip((0..48_u32).step_by(6)) {
+    for (bit, shift) in bits.iter_mut().zip((16..64_u32).step_by(6)) {
         *bit = 1 << (low >> shift & 63);
     }
     (block, bits)
@@ -413,6 +482,8 @@ mod tests {
         assert_eq!(one(r#"{"q":"a.b.EVIL.example.org."}"#), [(Domain, 3, "EVIL.example.org".into())]);
         assert_eq!(one(r#"{"Hashes":"SHA1=00,MD5=d41d8cd98f00b204e9800998ecf8427e"}"#).len(), 1);
         assert_eq!(one(r#"{"c":"curl \"http://bad.example/Path?q=1#x\" -o y"}"#)[0].0, Url);
+        assert_eq!(one(r#"{"c":"get https:\/\/x.evil.example.org"}"#)[0].0, Domain);
+        assert_eq!(one(r#"{"c":"get https:\u002f/x.evil.example.org"}"#)[0].0, Domain);
         assert_eq!(one(r#"{"c":"get https://x.evil.example.org:8443/y"}"#)[0].0, Domain);
         for record in [
             r#"{"ip":"192.0.2.8"}"#,

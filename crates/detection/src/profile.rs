@@ -5,7 +5,7 @@ use crate::sigma::{Expr, LogSource, Matcher, Number, Pattern, Test};
 use crate::yaml::{self, Node, Value};
 use std::collections::HashMap;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// The field of the channel that log sources speak of; not reachable from a rule, whose names hold no `@` first.
 pub const CHANNEL: &str = "@channel";
@@ -14,6 +14,8 @@ pub const EVENT_ID: &str = "@event_id";
 
 const WINDOWS: &str = include_str!("../../../content/mappings/windows-logsources.yml");
 const SOURCES: &str = include_str!("../../../content/mappings/event-sources.yml");
+
+static TABLES: LazyLock<Arc<Tables>> = LazyLock::new(|| Arc::new(tables()));
 
 /// A record format.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -53,6 +55,14 @@ impl FromStr for Format {
 }
 
 impl Format {
+    /// Every format whose records are of known log sources.
+    #[must_use]
+    pub fn all() -> Vec<Self> {
+        let mut all = vec![Self::WindowsFlat, Self::WindowsEvtx];
+        all.extend(source_names().into_iter().map(Self::Named));
+        all
+    }
+
     /// The format that the first record of a file shows.
     #[must_use]
     pub fn detect(record: &serde_json::Value) -> Self {
@@ -124,7 +134,7 @@ impl Profile {
     /// The profile of a format, from the data in this project.
     #[must_use]
     pub fn new(format: Format) -> Self {
-        Self { format, tables: Arc::new(tables()) }
+        Self { format, tables: TABLES.clone() }
     }
 
     /// Its format.
@@ -327,7 +337,7 @@ fn tables() -> Tables {
 }
 
 fn source_names() -> Vec<String> {
-    let mut names: Vec<String> = tables().sources.into_keys().collect();
+    let mut names: Vec<String> = TABLES.sources.keys().cloned().collect();
     names.sort();
     names
 }

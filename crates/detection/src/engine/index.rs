@@ -33,9 +33,10 @@ pub(super) struct Index {
     bitmap_shift: u32,
     /// Where the gram needles are few: a vector search that tells quickly that none occurs.
     few: Option<Searcher>,
-    /// `Anywhere` needles of two and three bytes, by their first two, and a bitmap of all pairs of bytes.
+    /// `Anywhere` needles of two and three bytes, by their first two, and a bitmap of these.
     pairs: Table,
     pair_bitmap: Box<[u64]>,
+    pair_shift: u32,
     /// Other needles too short for a key.
     short: Box<[u32]>,
     /// What holds whenever the field is there.
@@ -62,7 +63,9 @@ const FEW_TEXT_BYTES_MIN: usize = 32;
 
 impl Index {
     /// From needles with their targets, and targets that only need the field.
-    pub(super) fn new(mut needles: Vec<(Needle, Target)>, presence: Vec<Target>) -> Self {
+    ///
+    /// `roomy` allows for the vector search, which takes some kilobytes: not for the few rules of one tenant of many.
+    pub(super) fn new(mut needles: Vec<(Needle, Target)>, presence: Vec<Target>, roomy: bool) -> Self {
         needles.sort();
         needles.dedup();
         let mut entries: Vec<Entry> = Vec::new();
@@ -88,11 +91,11 @@ impl Index {
         }
         let mut index =
             Self { targets: targets.into_boxed_slice(), presence: presence.into_boxed_slice(), ..Self::default() };
-        index.build(entries);
+        index.build(entries, roomy);
         index
     }
 
-    fn build(&mut self, mut entries: Vec<Entry>) {
+    fn build(&mut self, mut entries: Vec<Entry>, roomy: bool) {
         let mut pairs: Vec<(u32, u32)> = Vec::new();
         let (mut whole, mut starts, mut ends, mut grams, mut short) =
             (Vec::new(), [const { Vec::new() }; 3], [const { Vec::new() }; 3], Vec::new(), Vec::new());
@@ -128,7 +131,7 @@ impl Index {
                 }
             }
         }
-        if (1..=FEW_MAX).contains(&grams.len()) {
+        if roomy && (1..=FEW_MAX).contains(&grams.len()) {
             let mut builder = Config::new().match_kind(MatchKind::LeftmostFirst).builder();
             builder.extend(grams.iter().filter_map(|(_, number)| entries.get(*number as usize)).map(|e| &*e.text));
             self.few = builder.build();
@@ -146,10 +149,13 @@ impl Index {
             }
         }
         if !pairs.is_empty() {
-            self.pair_bitmap = vec![0_u64; (1 << 16) / 64].into_boxed_slice();
+            let bits = pairs.len().saturating_mul(128).clamp(1 << 9, 1 << 16).next_power_of_two();
+            self.pair_shift = 32_u32.saturating_sub(bits.trailing_zeros());
+            self.pair_bitmap = vec![0_u64; bits / 64].into_boxed_slice();
             for (pair, _) in &pairs {
-                if let Some(word) = self.pair_bitmap.get_mut((pair >> 6) as usize) {
-                    *word |= 1 << (pair & 63);
+                let bit = spread(*pair, self.pair_shift);
+                if let Some(word) = self.pair_bitmap.get_mut((bit >> 6) as usize) {
+                    *word |= 1 << (bit & 63);
                 }
             }
         }
@@ -204,7 +210,8 @@ impl Index {
     fn scan_pairs(&self, text: &[u8], found: &mut impl FnMut(&[Target])) {
         for (bytes, at) in text.array_windows::<2>().zip(0_usize..) {
             let pair = u32::from(u16::from_le_bytes(*bytes));
-            if self.pair_bitmap.get((pair >> 6) as usize).is_none_or(|word| word >> (pair & 63) & 1 == 0) {
+            let bit = spread(pair, self.pair_shift);
+            if self.pair_bitmap.get((bit >> 6) as usize).is_none_or(|word| word >> (bit & 63) & 1 == 0) {
                 continue;
             }
             self.pairs.each(pair, |number| {

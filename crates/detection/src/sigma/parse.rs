@@ -170,13 +170,7 @@ impl Collection {
         self.correlations.retain(|correlation| fresh(&correlation.id, &correlation.source));
         for filter in &self.filters {
             for rule in &mut self.rules {
-                let named = match &filter.target {
-                    FilterTarget::Any => true,
-                    FilterTarget::Rules(names) => {
-                        names.iter().any(|name| *name == rule.id || Some(name) == rule.name.as_ref())
-                    }
-                };
-                if named && filter.logsource.covers(&rule.logsource) {
+                if filter.narrows(rule) {
                     let before = std::mem::replace(&mut rule.expr, Expr::And(Vec::new()));
                     rule.expr = Expr::And(vec![before, filter.expr.clone()]);
                 }
