@@ -268,10 +268,16 @@ pub mod example {
     pub const JOB: &str = "job_01jd3k5v9qf8m2x7r4t6w8y0zc";
     /// The id of an engagement of the kill switch.
     pub const KILL_SWITCH: &str = "killswitch_01jd3k5v9qf8m2x7r4t6w8y0zc";
+    /// A rule pack's id.
+    pub const PACK: &str = "pack_01jd3k5v9qf8m2x7r4t6w8y0zc";
     /// A policy's id.
     pub const POLICY: &str = "policy_01jd3k5v9qf8m2x7r4t6w8y0zc";
     /// A role's id.
     pub const ROLE: &str = "role_01jd3k5v9qf8m2x7r4t6w8y0zc";
+    /// A rule's id.
+    pub const RULE: &str = "rule_01jd3k5v9qf8m2x7r4t6w8y0zc";
+    /// The id of an exception from rules.
+    pub const RULE_EXCEPTION: &str = "exception_01jd3k5v9qf8m2x7r4t6w8y0zc";
     /// A service key's id.
     pub const SERVICE: &str = "service_01jd3k5v9qf8m2x7r4t6w8y0zc";
     /// A tenant's id.

@@ -33,16 +33,19 @@ pub(crate) fn tree(program: &Program) -> Command {
     root = root.subcommand(crate::mcp::command());
     for (family, specs) in families(&program.specs) {
         let mut words: Vec<String> = specs.iter().map(|spec| verb(spec)).collect();
-        words.extend(offline(family).iter().map(|command| command.get_name().to_owned()));
+        let (both, only): (Vec<Command>, Vec<Command>) =
+            offline(family).into_iter().partition(|command| words.iter().any(|word| word == command.get_name()));
+        words.extend(only.iter().map(|command| command.get_name().to_owned()));
         let mut command = Command::new(kebab(family))
             .about(words.join(", "))
             .subcommand_required(true)
             .arg_required_else_help(true)
             .disable_help_subcommand(true);
         for spec in specs {
-            command = command.subcommand(operation(spec));
+            let here = both.iter().find(|one| one.get_name() == verb(spec));
+            command = command.subcommand(here.map_or_else(|| operation(spec), |here| either(spec, here)));
         }
-        root = root.subcommand(command.subcommands(offline(family)));
+        root = root.subcommand(command.subcommands(only));
     }
     if program.specs.iter().all(|spec| spec.meta.family() != crate::rules::COMMAND) {
         let rules = Command::new(crate::rules::COMMAND)
@@ -129,6 +132,19 @@ fn operation(spec: &Spec) -> Command {
         command = command.arg(Arg::new("all").long("all").action(ArgAction::SetTrue).help(help));
     }
     if meta.id == crate::export::OPERATION { crate::export::arguments(command) } else { command }
+}
+
+/// An operation that can also be carried out here, on files: their arguments in place of the input.
+fn either(spec: &Spec, here: &Command) -> Command {
+    let mut command = operation(spec);
+    let own: Vec<clap::Id> = here.get_arguments().map(|argument| argument.get_id().clone()).collect();
+    let mut instead: Vec<clap::Id> = vec!["input".into()];
+    instead.extend(own);
+    for argument in Argument::all(spec).iter().filter(|argument| argument.required) {
+        let instead = instead.clone();
+        command = command.mut_arg(argument.id(), |arg| arg.required_unless_present_any(instead));
+    }
+    command.args(here.get_arguments().cloned().map(|argument| argument.required(false)))
 }
 
 /// The commands of a resource that need no server.

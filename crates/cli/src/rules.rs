@@ -64,7 +64,8 @@ pub(crate) fn carry_out(word: &str, matches: &ArgMatches, format: Format, around
     let outcome = match word {
         "match" => matching::run(matches, around),
         "correlate" => matching::correlate(matches, around),
-        "lint" => lint::run(matches, format, around),
+        // `posse rule lint` without a folder is the operation.
+        "lint" if matches!(matches.try_get_one::<String>("rules"), Ok(Some(_))) => lint::run(matches, format, around),
         _ => return None,
     };
     Some(outcome.unwrap_or_else(|trouble| crate::exit::complain(around.errors, &trouble.to_string(), trouble.exit())))

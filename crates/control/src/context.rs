@@ -32,6 +32,7 @@ pub struct Inner {
     pub(crate) identities: IdentityCache,
     pub(crate) tenants: TenantCache,
     pub(crate) kill: Arc<KillBoard>,
+    pub(crate) rules: crate::rule_live::RuleBoard,
     pub(crate) rate: RateLimiter,
     pub(crate) failures: Failures,
     pub(crate) cursors: Mac,

@@ -99,6 +99,7 @@ impl Opened {
                 identities: IdentityCache::default(),
                 tenants: TenantCache::default(),
                 kill: Arc::new(KillBoard::new(Vec::new())),
+                rules: crate::rule_live::RuleBoard::default(),
                 failures: Failures::default(),
                 cursors: Mac::from_bytes(self.master_key).derive("gate"),
                 sealer,

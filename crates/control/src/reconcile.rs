@@ -29,6 +29,9 @@ impl Control {
         while !*stop.borrow() {
             self.report("executions", self.run_executions().await);
             self.report("expiries", self.expire_approvals().await);
+            if let Some(plane) = &self.plane {
+                self.report("rules", self.carry_rules(plane.as_ref()).await);
+            }
             if self.now() >= slow_at {
                 slow_at = self.now().plus(SLOW_ROUND);
                 // A job that waits for its next try, or whose worker died, becomes due without any change of state.

@@ -155,8 +155,12 @@ ids! {
     PolicyId = "policy";
     /// A role.
     RoleId = "role";
+    /// An exception from detection rules in one tenant.
+    RuleExceptionId = "exception";
     /// A detection rule.
     RuleId = "rule";
+    /// A pack of detection rules.
+    RulePackId = "pack";
     /// One execution of an agent.
     RunId = "run";
     /// A sensor: the program on a host.

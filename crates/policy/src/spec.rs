@@ -91,7 +91,7 @@ pub const AUTONOMIES: [&str; 3] = ["act", "propose", "shadow"];
 
 /// Every resource family of the platform (DESIGN section 6). Each is an action group `family.*`, also while it has
 /// no operation yet, so that role policies can be written once.
-pub const FAMILIES: [&str; 63] = [
+pub const FAMILIES: [&str; 65] = [
     "action",
     "agent",
     "approval",
@@ -125,6 +125,7 @@ pub const FAMILIES: [&str; 63] = [
     "mission",
     "model",
     "operation",
+    "pack",
     "playbook",
     "policy",
     "posture",
@@ -132,6 +133,7 @@ pub const FAMILIES: [&str; 63] = [
     "report",
     "role",
     "rule",
+    "rule_exception",
     "rule_test",
     "run",
     "run_credential",

@@ -134,6 +134,27 @@ pub async fn run(platform: &Platform, issuer: &Member, agent: &str, tenant: &str
     issued["credential"]["secret"].as_str().expect("a run's secret").to_owned()
 }
 
+/// A rule with this id.
+#[must_use]
+pub fn rule_text(id: &str) -> String {
+    format!(
+        "title: Seeded\nid: {id}\nlogsource:\n  product: windows\n  category: process_creation\ndetection:\n  \
+         selection:\n    Image|endswith: '\\whoami.exe'\n  condition: selection\nlevel: low\ntags: [attack.t1033]\n"
+    )
+}
+
+/// A test that [`rule_text`] passes.
+#[must_use]
+pub fn rule_test() -> Value {
+    let event =
+        |image: &str| json!({ "Channel": "Microsoft-Windows-Sysmon/Operational", "EventID": 1, "Image": image });
+    json!({ "name": "whoami", "events": [event("C:\\cmd.exe"), event("C:\\whoami.exe")], "matches": [1] })
+}
+
+/// A filter for every rule of a log source.
+pub const EXCEPTION: &str = "title: Build hosts\nlogsource:\n  product: windows\n  category: process_creation\nfilter:\n  \
+    rules: any\n  selection:\n    Computer|startswith: build-\n  condition: not selection\n";
+
 impl Cast {
     /// Make everybody and everything.
     pub async fn of(platform: &Platform) -> Self {
@@ -204,6 +225,15 @@ impl Cast {
         let role = platform.done(chief, "role.create", &at(tenant, made)).await;
         things.insert("role", role["role"].as_str().expect("a role's id").to_owned());
         things.insert("policy", policy.to_owned());
+        let made = at(tenant, json!({ "text": rule_text(&name("seeded")), "tests": [rule_test()] }));
+        things.insert("rule", id(&platform.done(chief, "rule.create", &made).await));
+        things.insert("rule_text", rule_text(&name("seeded")));
+        let made = at(tenant, json!({ "name": name("pack") }));
+        things.insert("pack", id(&platform.done(chief, "pack.create", &made).await));
+        if let Some(tenant) = tenant {
+            let made = json!({ "tenant": tenant, "text": EXCEPTION, "reason": "a test", "ttl_secs": 86400 });
+            things.insert("exception", id(&platform.done(chief, "rule_exception.create", &made).await));
+        }
         let admin = if tenant.is_some() { "tenant_admin" } else { "provider_admin" };
         let robot = program(platform, chief, &name("robot"), tenant, &[admin]).await;
         let engage = json!({ "target": { "stop": "agent", "agent": agent }, "reason": "a test" });
@@ -283,8 +313,12 @@ impl Cast {
                 json!({ "name": name, "text": text })
             }
             "policy.explain" => json!({ "operation": "me.get", "input": {} }),
+            "pack.create" => json!({ "name": self.fresh("pack") }),
             "role.assign" => json!({ "principal": thing("user"), "role": "viewer" }),
             "role.create" => json!({ "name": self.fresh("role") }),
+            "rule.create" => json!({ "text": rule_text(&self.fresh("rule")) }),
+            "rule.diff" => json!({ "from": 1, "to": 1 }),
+            "rule.update" => json!({ "text": thing("rule_text") }),
             "service_key.create" => json!({ "name": self.fresh("key") }),
             "source.create" => json!({ "name": self.fresh("source") }),
             "lake.hold" => json!({ "name": self.fresh("hold") }),

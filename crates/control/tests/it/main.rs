@@ -15,4 +15,5 @@ mod matrix;
 mod people;
 mod record;
 mod replay;
+mod rules;
 mod standing;

@@ -13,15 +13,18 @@ use testkit::cast::{Member, login, run};
 use testkit::{Answer, Cast, Place, Platform};
 
 /// Fields that place a call: an id of something that belongs somewhere.
-const PLACING: [&str; 12] = [
+const PLACING: [&str; 15] = [
     "agent",
     "approval",
     "assignment",
     "call",
+    "exception",
     "job",
     "kill_switch",
     "owner",
+    "pack",
     "role",
+    "rule",
     "service_key",
     "target",
     "tenant",
@@ -109,6 +112,16 @@ async fn consumed(platform: &Platform, cast: &Cast, spec: &Spec, place: Place, i
             });
             platform.done(chief, "lake.hold", &hold).await;
             input["name"] = name.into();
+        }
+        "rule.delete" => {
+            made["text"] = testkit::cast::rule_text(&cast.fresh("gone")).into();
+            input["rule"] = platform.done(chief, "rule.create", &made).await["id"].clone();
+        }
+        "rule_exception.delete" => {
+            made["text"] = testkit::cast::EXCEPTION.into();
+            made["reason"] = "a test".into();
+            made["ttl_secs"] = 86400.into();
+            input["exception"] = platform.done(chief, "rule_exception.create", &made).await["id"].clone();
         }
         "user.deactivate" | "user.reset_password" => {
             made["email"] = format!("{}@example.com", cast.fresh("spare")).into();
