@@ -1,7 +1,7 @@
 //! Service keys: the identity of a program that is not an agent.
 
 use crate::{Etag, Gone, Limit, Meta, Method, NewCredential, Operation, Page, Slug, example, operation::declare};
-use ids::{ServiceKeyId, TenantId, Text, Timestamp};
+use ids::{Principal, ServiceKeyId, TenantId, Text, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -20,6 +20,9 @@ pub struct ServiceKey {
     pub expires_at: Timestamp,
     /// True after `service_key.revoke`.
     pub revoked: bool,
+    /// Who made it: that person judges nothing that the key proposes. Absent where it was made before this was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_by: Option<Principal>,
     /// When it was made.
     pub created_at: Timestamp,
     /// The version.

@@ -164,9 +164,10 @@ impl Control {
         let behind = caller.principal == principal
             || caller.on_behalf_of.contains(&principal)
             || caller.owner == Some(*user)
+            || caller.holders.contains(user)
             || admitted.identity.on_behalf_of.contains(&caller.principal);
         if behind && !self.settings.self_approval {
-            let detail = "you proposed this, or it was proposed on your behalf or by an agent of yours; somebody else must judge it";
+            let detail = "you proposed this, or it was proposed on your behalf or by an agent or service key of yours; somebody else must judge it";
             return Err(Problem::new(ProblemKind::Denied, detail).into());
         }
         if !stored.value.state.waits() || stored.value.expires_at <= admitted.now {

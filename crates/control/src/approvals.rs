@@ -114,6 +114,7 @@ impl Control {
                 case: identity.case,
                 on_behalf_of: identity.on_behalf_of.clone(),
                 owner: identity.owner,
+                holders: identity.holders.clone(),
                 face: passage.origin.face.as_str().to_owned(),
             },
             operation: passage.spec.meta.id.to_owned(),

@@ -80,6 +80,7 @@ struct Standing {
     home: Owner,
     name: String,
     owner: Option<UserId>,
+    holders: Vec<UserId>,
     credentials_from: Timestamp,
 }
 
@@ -134,6 +135,12 @@ impl Control {
         if !alive || !tenant_active(snapshot, place).await? || !tenant_active(snapshot, standing.home).await? {
             return Ok(None);
         }
+        let mut holders = standing.holders;
+        // Who holds the key, or answers for the agent, on whose behalf this acts stands behind it just the same.
+        for behind in &credential.on_behalf_of {
+            let standing = self.standing(snapshot, behind).await?;
+            holders.extend(standing.into_iter().flat_map(|one| one.holders.into_iter().chain(one.owner)));
+        }
         Ok(Some(Identity {
             roles: held_roles(snapshot, &credential.principal).await?,
             principal: credential.principal,
@@ -146,6 +153,7 @@ impl Control {
             case: credential.case,
             on_behalf_of: credential.on_behalf_of,
             owner: standing.owner,
+            holders,
             name: standing.name,
         }))
     }
@@ -174,6 +182,7 @@ impl Control {
             home: agent.tenant.into(),
             name: agent.name,
             owner: Some(agent.owner),
+            holders: Vec::new(),
             credentials_from: agent.credentials_from,
         }))
     }
@@ -247,6 +256,7 @@ async fn user_standing(snapshot: &Snapshot, id: UserId) -> Result<Option<Standin
         home: user.tenant.into(),
         name: user.display_name,
         owner: None,
+        holders: Vec::new(),
         credentials_from: user.credentials_from,
     }))
 }
@@ -256,7 +266,8 @@ async fn service_standing(snapshot: &Snapshot, id: ServiceKeyId) -> Result<Optio
     Ok(key.map(|stored| stored.value).filter(|key| !key.revoked).map(|key| Standing {
         home: key.tenant.into(),
         name: key.name,
-        owner: None,
+        owner: key.holders.first().copied(),
+        holders: key.holders,
         credentials_from: Timestamp::default(),
     }))
 }

@@ -36,8 +36,11 @@ pub struct Identity {
     pub(crate) case: Option<CaseId>,
     /// On whose behalf, nearest first.
     pub on_behalf_of: Vec<Principal>,
-    /// The person who answers for an agent.
+    /// The person who answers for an agent, or who made a service key.
     pub(crate) owner: Option<UserId>,
+    /// The people behind it who are not principals of this call themselves: those who were shown a secret of a service
+    /// key, and those who answer for whoever it acts on behalf of.
+    pub(crate) holders: Vec<UserId>,
     pub(crate) name: String,
     pub(crate) roles: Vec<Held>,
 }

@@ -36,6 +36,7 @@ impl Control {
             case: None,
             on_behalf_of: Vec::new(),
             owner: None,
+            holders: Vec::new(),
             name,
             roles: Vec::new(),
         });

@@ -2,12 +2,13 @@
 
 use crate::admission::{Admitted, Look};
 use crate::context::Control;
+use crate::identity::Identity;
 use crate::outcome::Outcome;
 use crate::refusal::Refusal;
 use crate::registry::Handle;
 use crate::target::Target;
 use api::{Etag, Gone, NewServiceKey, Page, ServiceKeyCreate, ServiceKeyList, ServiceKeyRevoke, ServiceKeyRotate};
-use ids::{Principal, ServiceKeyId};
+use ids::{Principal, ServiceKeyId, UserId};
 use std::time::Duration;
 use store::{Changes, Credential, CredentialKind, ServiceKey, Stored};
 
@@ -19,9 +20,31 @@ fn wire(stored: Stored<ServiceKey>) -> Result<api::ServiceKey, Refusal> {
         name: value.name.parse().map_err(|error| Refusal::bug("a stored service key is not well formed", &error))?,
         expires_at: value.expires_at,
         revoked: value.revoked,
+        created_by: value.created_by,
         created_at,
         etag: Etag::of(version),
     })
+}
+
+/// How many people a key remembers to have been shown a secret of it, its maker always among them.
+const HOLDERS_MAX: usize = 16;
+
+/// The people who see the secret that this caller is given: the person, or those who hold the calling key's secret.
+fn shown_to(identity: &Identity, mut holders: Vec<UserId>) -> Vec<UserId> {
+    let callers = match &identity.principal {
+        Principal::User(user) => vec![*user],
+        _ => identity.holders.clone(),
+    };
+    for caller in callers {
+        if !holders.contains(&caller) {
+            if holders.len() >= HOLDERS_MAX {
+                // The maker stays; of the others the one longest ago goes.
+                holders.remove(1);
+            }
+            holders.push(caller);
+        }
+    }
+    holders
 }
 
 async fn key_target(look: &Look<'_>, id: ServiceKeyId) -> Result<Target, Refusal> {
@@ -47,6 +70,8 @@ impl Handle<ServiceKeyCreate> for Control {
             name: input.name.to_string(),
             revoked: false,
             expires_at: admitted.now.plus(ttl),
+            created_by: Some(admitted.identity.principal.clone()),
+            holders: shown_to(admitted.identity, Vec::new()),
         };
         let principal = Principal::Service(key.id);
         let (credential, shown) =
@@ -89,7 +114,11 @@ impl Handle<ServiceKeyRotate> for Control {
         }
         let ttl = Duration::from_secs(u64::from(input.ttl_secs));
         let overlap = admitted.now.plus(Duration::from_secs(u64::from(input.overlap_secs)));
-        let key = ServiceKey { expires_at: admitted.now.plus(ttl), ..before.value.clone() };
+        let key = ServiceKey {
+            expires_at: admitted.now.plus(ttl),
+            holders: shown_to(admitted.identity, before.value.holders.clone()),
+            ..before.value.clone()
+        };
         let principal = Principal::Service(key.id);
         let (credential, shown) = self.new_credential(
             CredentialKind::Service,

@@ -170,8 +170,9 @@ impl Cast {
             members.push(person(platform, &chief.token, role, Some(&own), &[role]).await);
         }
         members.push(person(platform, &chief.token, "provider_admin", None, &["provider_admin"]).await);
-        members.push(program(platform, &chief.token, "key-tenant-admin", Some(&own), &["tenant_admin"]).await);
-        members.push(program(platform, &chief.token, "key-provider-admin", None, &["provider_admin"]).await);
+        // Made by the first admin: who makes a key cannot approve what it proposes, and the chief approves.
+        members.push(program(platform, first, "key-tenant-admin", Some(&own), &["tenant_admin"]).await);
+        members.push(program(platform, first, "key-provider-admin", None, &["provider_admin"]).await);
         let admin = members.iter().find(|one| one.name == "tenant_admin").cloned().expect("a tenant admin");
         for role in ["investigator", "detection_author", "responder_with_approval"] {
             members.push(agent(platform, &admin, role, &own, &[role]).await);
@@ -235,7 +236,7 @@ impl Cast {
             things.insert("exception", id(&platform.done(chief, "rule_exception.create", &made).await));
         }
         let admin = if tenant.is_some() { "tenant_admin" } else { "provider_admin" };
-        let robot = program(platform, chief, &name("robot"), tenant, &[admin]).await;
+        let robot = program(platform, &platform.bootstrap, &name("robot"), tenant, &[admin]).await;
         let engage = json!({ "target": { "stop": "agent", "agent": agent }, "reason": "a test" });
         let mut asked = Vec::new();
         for _ in 0..2 {

@@ -283,3 +283,47 @@ async fn a_denial_is_the_end() {
     assert_eq!(approve(&platform, &late.token, &approval).await.status, 409);
     assert!(!released(&platform, &cast, &switch).await);
 }
+
+#[tokio::test]
+async fn regression_who_made_a_service_key_cannot_approve_what_it_proposes() {
+    let platform = Platform::start().await;
+    let cast = Cast::of(&platform).await;
+    let chief = &cast.chief;
+    let other = cast.member("provider_admin");
+    let robot = cast::program(&platform, &chief.token, "own-robot", Some(&cast.own), &["tenant_admin"]).await;
+    let agent = &cast.things[&Place::Own]["agent"];
+    let propose = async |token: &str| {
+        let engage = json!({ "target": { "stop": "agent", "agent": agent }, "reason": "a test" });
+        let engaged = platform.done(&chief.token, "kill_switch.engage", &engage).await;
+        let release = json!({ "kill_switch": engaged["id"], "reason": "over" });
+        platform.pending(token, "kill_switch.release", &release).await
+    };
+    let keys = platform.done(&chief.token, "service_key.list", &json!({ "tenant": cast.own })).await;
+    let own = keys["items"].as_array().unwrap().iter().find(|one| one["id"] == robot.principal.as_str()).unwrap();
+    assert_eq!(own["created_by"], chief.principal.as_str());
+
+    let first = propose(&robot.token).await;
+    let refused = approve(&platform, &chief.token, &first).await;
+    assert_eq!(refused.status, 403, "who made the key: {}", refused.body);
+    platform.done(&other.token, "approval.approve", &json!({ "approval": first })).await;
+
+    // Who rotated it has seen its secret too; who made it has seen the one before.
+    let rotate = json!({ "service_key": robot.principal, "overlap_secs": 3600 });
+    let rotated = platform.done(&other.token, "service_key.rotate", &rotate).await;
+    let second = propose(rotated["credential"]["secret"].as_str().unwrap()).await;
+    for (token, who) in [(&chief.token, "who made it"), (&other.token, "who rotated it")] {
+        let refused = approve(&platform, token, &second).await;
+        assert_eq!(refused.status, 403, "{who}: {}", refused.body);
+    }
+    platform.done(&cast.member("tenant_admin").token, "approval.approve", &json!({ "approval": second })).await;
+
+    // A key that was made with the key has the same people behind it.
+    let made = json!({ "name": "robots-robot", "tenant": cast.own });
+    let made = platform.done(&robot.token, "service_key.create", &made).await;
+    let given = json!({ "principal": made["key"]["id"], "role": "tenant_admin", "tenant": cast.own });
+    platform.done(&chief.token, "role.assign", &given).await;
+    let third = propose(made["credential"]["secret"].as_str().unwrap()).await;
+    for token in [&chief.token, &other.token] {
+        assert_eq!(approve(&platform, token, &third).await.status, 403);
+    }
+}

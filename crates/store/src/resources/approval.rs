@@ -71,8 +71,12 @@ pub struct Caller {
     pub case: Option<CaseId>,
     /// On whose behalf, nearest first.
     pub on_behalf_of: Vec<Principal>,
-    /// The person who answers for an agent.
+    /// The person who answers for an agent, or who made a service key.
     pub owner: Option<UserId>,
+    /// Further people behind it, for example who was shown a secret of a service key; empty in what was proposed before
+    /// this was kept.
+    #[serde(default)]
+    pub holders: Vec<UserId>,
     /// Through which face, in the registry's words.
     pub face: String,
 }

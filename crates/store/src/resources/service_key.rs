@@ -1,7 +1,7 @@
 //! Service keys: programs as principals. Their secrets are credentials.
 
 use crate::{Key, Resource};
-use ids::{Owner, ServiceKeyId, TenantId, Timestamp};
+use ids::{Owner, Principal, ServiceKeyId, TenantId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 
 /// A program's identity.
@@ -17,6 +17,13 @@ pub struct ServiceKey {
     pub revoked: bool,
     /// When the newest secret ends.
     pub expires_at: Timestamp,
+    /// Who made it; absent where it was made before this was kept.
+    #[serde(default)]
+    pub created_by: Option<Principal>,
+    /// The people who were shown a secret of it, first its maker: what it proposes, they may have proposed. A key that
+    /// was made with another key has that key's people. Empty where it was made before this was kept.
+    #[serde(default)]
+    pub holders: Vec<UserId>,
 }
 
 impl Resource for ServiceKey {
