@@ -19,8 +19,8 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use store::{
-    Approval, ApprovalState, Caller, Changes, Commit, CommitError, Credential, CredentialKind, Lease, NewJob, Stored,
-    Vote,
+    Approval, ApprovalState, Caller, Changes, Commit, CommitError, Credential, CredentialKind, Job, Lease, NewJob,
+    Snapshot, Stored, Vote,
 };
 
 /// The job that runs an approved call.
@@ -270,10 +270,8 @@ impl Control {
 
     /// Run an approved call: decided again, committed together with the approval's new state and the job's end.
     pub(crate) async fn execute(&self, lease: &Lease) -> Result<(), Refusal> {
-        let id = lease.job.payload.get("approval").and_then(Value::as_str).unwrap_or_default();
         let snapshot = self.store.snapshot(Scope::from(lease.job.owner));
-        let stored: Option<Stored<Approval>> = snapshot.read(id).await?;
-        let Some(stored) = stored.filter(|stored| stored.value.state == ApprovalState::Approved) else {
+        let Some(stored) = self.approval_of(&snapshot, &lease.job).await? else {
             return self.end_job(lease, Changes::new()).await;
         };
         let (counts, approvers) = self.approval_counts(&stored.value).await?;
@@ -301,6 +299,16 @@ impl Control {
             }
             Err(refusal) => Err(refusal),
         }
+    }
+
+    /// The approval that a job is to run, while it still is to run.
+    pub(crate) async fn approval_of(&self, snapshot: &Snapshot, job: &Job) -> Result<Option<Stored<Approval>>, Refusal> {
+        if job.kind != EXECUTE_JOB {
+            return Ok(None);
+        }
+        let id = job.payload.get("approval").and_then(Value::as_str).unwrap_or_default();
+        let stored: Option<Stored<Approval>> = snapshot.read(id).await?;
+        Ok(stored.filter(|stored| stored.value.state == ApprovalState::Approved))
     }
 
     async fn fail_approval(&self, lease: &Lease, stored: &Stored<Approval>, why: &str) -> Result<(), Refusal> {

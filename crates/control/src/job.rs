@@ -8,7 +8,7 @@ use crate::registry::Handle;
 use crate::target::Target;
 use api::{JobCancel, JobGet, JobList, JobState, Page};
 use ids::JobId;
-use store::{Changes, Job, JobPage};
+use store::{Approval, ApprovalState, Changes, Job, JobPage};
 
 fn wire(job: Job) -> api::Job {
     api::Job {
@@ -93,6 +93,13 @@ impl Handle<JobCancel> for Control {
         }
         let mut changes = Changes::new();
         changes.cancel_job(input.job, job.owner);
+        // An approved call that never runs must not stand there as approved.
+        if let Some(approval) = self.approval_of(&admitted.snapshot, &job).await? {
+            let why = format!("the job that was to run it was cancelled by `{}`", admitted.identity.principal);
+            let cancelled =
+                Approval { state: ApprovalState::Cancelled, problem: Some(why), ..approval.value.clone() };
+            changes.replace(&cancelled, approval.version);
+        }
         let cancelled = Job { state: store::JobState::Cancelled, updated_at: admitted.now, ..job };
         Ok(Outcome::changed(wire(cancelled), changes))
     }
