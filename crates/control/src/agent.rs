@@ -2,6 +2,7 @@
 
 use crate::admission::{Admitted, Look};
 use crate::context::Control;
+use crate::identity::right_after;
 use crate::outcome::Outcome;
 use crate::refusal::Refusal;
 use crate::registry::Handle;
@@ -168,16 +169,11 @@ impl Handle<AgentSuspend> for Control {
         not_retired(&before.value)?;
         let agent = Agent {
             state: store::AgentState::Suspended,
-            credentials_from: after(admitted.now),
+            credentials_from: right_after(self.now()),
             ..before.value.clone()
         };
         replace(&before, agent, admitted.now)
     }
-}
-
-/// Right behind an instant: what was issued at the instant itself is before it.
-fn after(now: Timestamp) -> Timestamp {
-    now.plus(Duration::from_micros(1))
 }
 
 impl Handle<AgentRetire> for Control {
@@ -188,7 +184,7 @@ impl Handle<AgentRetire> for Control {
     async fn handle(&self, admitted: &Admitted<'_>, input: AgentRetire) -> Result<Outcome<api::Agent>, Refusal> {
         let before: Stored<Agent> = admitted.one("agent", &input.agent.to_string()).await?;
         let agent =
-            Agent { state: store::AgentState::Retired, credentials_from: after(admitted.now), ..before.value.clone() };
+            Agent { state: store::AgentState::Retired, credentials_from: right_after(self.now()), ..before.value.clone() };
         replace(&before, agent, admitted.now)
     }
 }
@@ -245,7 +241,7 @@ impl Handle<AgentRevokeCredentials> for Control {
         input: AgentRevokeCredentials,
     ) -> Result<Outcome<api::Agent>, Refusal> {
         let before: Stored<Agent> = admitted.one("agent", &input.agent.to_string()).await?;
-        let agent = Agent { credentials_from: after(admitted.now), ..before.value.clone() };
+        let agent = Agent { credentials_from: right_after(self.now()), ..before.value.clone() };
         replace(&before, agent, admitted.now)
     }
 }

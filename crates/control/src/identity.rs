@@ -6,6 +6,7 @@ use crate::selector::Selector;
 use api::Effect;
 use ids::{CaseId, CredentialId, Owner, Principal, PrincipalKind, RunId, Scope, TenantId, Timestamp, UserId};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// A role that somebody holds, and where it counts.
 #[derive(Clone, Debug)]
@@ -96,4 +97,9 @@ impl Identity {
             issued_at: self.issued_at,
         }
     }
+}
+
+/// Right behind an instant: a credential that was issued at the instant itself is from before.
+pub(crate) fn right_after(now: Timestamp) -> Timestamp {
+    now.plus(Duration::from_micros(1))
 }

@@ -11,7 +11,7 @@ use api::{
     Authority, Gone, HeldRole, Me, MeGet, MeLogin, MeLogout, MePermissions, NewCredential, Permission, Permissions,
 };
 use ids::Text;
-use store::{Changes, Credential, CredentialKind, Stored};
+use store::{Changes, Credential, CredentialKind, Stored, User};
 
 fn own(look: &Look<'_>) -> Target {
     Target::new("Self", look.identity.principal.to_string(), look.identity.home)
@@ -85,8 +85,14 @@ impl Handle<MeLogin> for Control {
             admitted.now,
             self.settings.session_ttl,
         )?;
+        let id = identity.principal.to_string();
+        let user: Stored<User> = admitted.reach.read(&id).await?.ok_or_else(crate::authenticate::unauthenticated)?;
+        // A password that was changed, or a person who was deactivated, while the password was being verified.
+        if user.value.credentials_from > admitted.now {
+            return Err(crate::authenticate::unauthenticated().into());
+        }
         let mut changes = Changes::new();
-        changes.create(&credential);
+        changes.create(&credential).expect::<User>(&id, user.version);
         Ok(Outcome::changed(shown, changes))
     }
 }

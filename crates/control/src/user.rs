@@ -2,6 +2,7 @@
 
 use crate::admission::{Admitted, Look};
 use crate::context::Control;
+use crate::identity::right_after;
 use crate::outcome::{After, Outcome};
 use crate::refusal::Refusal;
 use crate::registry::Handle;
@@ -175,8 +176,9 @@ impl Handle<UserDeactivate> for Control {
         if admitted.identity.principal == Principal::User(input.user) {
             return Err(Refusal::conflict("you cannot deactivate yourself; ask another administrator"));
         }
+        let dead_before = right_after(self.now());
         let user =
-            User { state: store::UserState::Deactivated, credentials_from: admitted.now, ..before.value.clone() };
+            User { state: store::UserState::Deactivated, credentials_from: dead_before, ..before.value.clone() };
         let mut changes = Changes::new();
         changes.replace(&user, before.version);
         let mut touched = vec![input.user.to_string()];
@@ -185,7 +187,7 @@ impl Handle<UserDeactivate> for Control {
         for agent in provider.find::<Agent>("owner", &input.user.to_string()).await? {
             if agent.value.state == AgentState::Active {
                 let suspended =
-                    Agent { state: AgentState::Suspended, credentials_from: admitted.now, ..agent.value.clone() };
+                    Agent { state: AgentState::Suspended, credentials_from: dead_before, ..agent.value.clone() };
                 changes.replace(&suspended, agent.version);
                 touched.push(agent.value.id.to_string());
             }
@@ -260,7 +262,8 @@ impl Handle<UserResetPassword> for Control {
             drop(hash.clone());
         }
         let password = Some(self.hash_password(input.password.reveal()).await?);
-        let user = User { password, credentials_from: admitted.now, ..before.value.clone() };
+        // Not the time of the call: hashing takes long enough for a sign-in with the old password to slip in.
+        let user = User { password, credentials_from: right_after(self.now()), ..before.value.clone() };
         let mut changes = Changes::new();
         changes.replace(&user, before.version);
         Ok(Outcome::changed(Gone { id: user.id.to_string() }, changes).touching(&input.user))
