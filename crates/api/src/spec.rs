@@ -4,6 +4,7 @@ use crate::{Fault, Meta, Operation, Problem};
 use jsonschema::Validator;
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
+use std::sync::OnceLock;
 
 /// How a field's text in a path or query becomes JSON.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -43,29 +44,27 @@ pub struct Spec {
     pub output_schema: Value,
     /// One plausible input.
     pub example: Value,
-    validator: Validator,
+    /// Built when first asked: a command line that only names operations judges none of them.
+    validator: OnceLock<Validator>,
 }
 
 impl Spec {
     /// The erased form of `O`.
-    ///
-    /// # Panics
-    /// Where a declaration's own schema is not a valid schema: a bug that every test of the registry meets.
     #[must_use]
     pub fn of<O: Operation>() -> Self {
         let input_schema = schema::<O>();
         let output_schema = schema::<O::Output>();
-        #[expect(
-            clippy::expect_used,
-            reason = "a derived schema is valid by construction; the registry's test builds all"
-        )]
-        let validator = jsonschema::draft202012::options()
-            .should_validate_formats(true)
-            .build(&input_schema)
-            .expect("a derived schema is valid");
         let description = input_schema.get("description").and_then(Value::as_str).unwrap_or_default().to_owned();
         let summary = description.lines().next().unwrap_or_default().trim_end_matches('.').to_owned();
-        Self { meta: O::META, summary, description, input_schema, output_schema, example: O::example(), validator }
+        Self {
+            meta: O::META,
+            summary,
+            description,
+            input_schema,
+            output_schema,
+            example: O::example(),
+            validator: OnceLock::new(),
+        }
     }
 
     /// `resource_verb`: the MCP tool's name.
@@ -136,12 +135,28 @@ impl Spec {
         }
     }
 
+    fn validator(&self) -> &Validator {
+        self.validator.get_or_init(|| {
+            #[expect(
+                clippy::expect_used,
+                reason = "a derived schema is valid by construction; the registry's test judges every example"
+            )]
+            jsonschema::draft202012::options()
+                .should_validate_formats(true)
+                .build(&self.input_schema)
+                .expect("a derived schema is valid")
+        })
+    }
+
     /// Judge an input: all faults at once, each with its JSON pointer.
+    ///
+    /// # Panics
+    /// Where a declaration's own schema is not a valid schema: a bug that every test of the registry meets.
     ///
     /// # Errors
     /// [`crate::ProblemKind::InvalidInput`].
     pub fn validate(&self, input: &Value) -> Result<(), Problem> {
-        let faults: Vec<Fault> = self.validator.iter_errors(input).take(64).map(|error| fault(&error)).collect();
+        let faults: Vec<Fault> = self.validator().iter_errors(input).take(64).map(|error| fault(&error)).collect();
         if faults.is_empty() { Ok(()) } else { Err(Problem::invalid(faults)) }
     }
 
@@ -208,15 +223,16 @@ fn kind_of(schema: &Value) -> FieldKind {
     let names: Vec<&str> = match schema.get("type") {
         Some(Value::String(name)) => vec![name.as_str()],
         Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).filter(|name| *name != "null").collect(),
-        // An optional enum or id: `anyOf` of its schema and null.
+        // An enum or id, perhaps optional: choices of which one may be null. Where they differ, only JSON tells them apart.
         _ => {
-            let choices = schema.get("anyOf").and_then(Value::as_array);
-            let real = choices.and_then(|all| all.iter().find(|one| one.get("type") != Some(&Value::from("null"))));
-            return match (real, schema.get("enum"), schema.get("const"), schema.get("oneOf")) {
-                (Some(one), ..) => kind_of(one),
-                (None, None, None, None) => FieldKind::Json,
-                _ => FieldKind::Text,
+            let choices = ["anyOf", "oneOf"].into_iter().find_map(|word| schema.get(word)?.as_array());
+            let Some(choices) = choices else {
+                let worded = schema.get("enum").is_some() || schema.get("const").is_some_and(Value::is_string);
+                return if worded { FieldKind::Text } else { FieldKind::Json };
             };
+            let mut kinds = choices.iter().filter(|one| one.get("type") != Some(&Value::from("null"))).map(kind_of);
+            let first = kinds.next().unwrap_or(FieldKind::Json);
+            return if kinds.all(|kind| kind == first) { first } else { FieldKind::Json };
         }
     };
     match names.as_slice() {
@@ -253,4 +269,26 @@ fn listed(names: &[String]) -> String {
         .map(|name| format!("`{}`", name.chars().take(64).collect::<String>()))
         .collect::<Vec<_>>()
         .join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn regression_a_choice_of_objects_is_json() {
+        let object = json!({ "type": "object", "properties": { "stop": { "const": "agent" } } });
+        for (schema, kind) in [
+            (json!({ "oneOf": [object, object] }), FieldKind::Json),
+            (json!({ "anyOf": [{ "oneOf": [object, object] }, { "type": "null" }] }), FieldKind::Json),
+            (json!({ "oneOf": [{ "const": "a", "type": "string" }, { "const": "b" }] }), FieldKind::Text),
+            (json!({ "anyOf": [{ "enum": ["a", "b"] }, { "type": "null" }] }), FieldKind::Text),
+            (json!({ "anyOf": [{ "type": "integer" }, { "type": "string" }] }), FieldKind::Json),
+            (json!({ "type": ["integer", "null"] }), FieldKind::Integer),
+            (json!({}), FieldKind::Json),
+        ] {
+            assert_eq!(kind_of(&schema), kind, "{schema}");
+        }
+    }
 }
