@@ -152,6 +152,19 @@ pub enum Reply {
     Refused(Problem),
 }
 
+/// A request that a face refused before there was a call: told to the gate, so that it is on the record too.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// The operation that the request was for, where the face could tell.
+    pub operation: Option<&'static str>,
+    /// What the caller presented.
+    pub credential: Option<Credential>,
+    /// From where.
+    pub origin: Origin,
+    /// What the caller is about to be told.
+    pub problem: Problem,
+}
+
 /// What a caller may see of the operations.
 #[derive(Clone, Debug, Default)]
 pub struct Listing {
@@ -173,6 +186,12 @@ pub trait Door: Send + Sync {
     /// Where shippers deliver; none where this door has no data plane behind it.
     fn intake(&self) -> Option<&dyn crate::Intake> {
         None
+    }
+
+    /// Put a request on the record that the face refuses; the problem to answer with, which may name the record. Where the
+    /// caller is not known, or calls too often, the attempt is counted instead.
+    fn refused(&self, attempt: Attempt) -> Future<'_, Problem> {
+        Box::pin(async move { attempt.problem })
     }
 
     /// What the holder of this credential may call: the same judgement as `me.permissions`.

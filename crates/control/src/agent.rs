@@ -183,8 +183,11 @@ impl Handle<AgentRetire> for Control {
 
     async fn handle(&self, admitted: &Admitted<'_>, input: AgentRetire) -> Result<Outcome<api::Agent>, Refusal> {
         let before: Stored<Agent> = admitted.one("agent", &input.agent.to_string()).await?;
-        let agent =
-            Agent { state: store::AgentState::Retired, credentials_from: right_after(self.now()), ..before.value.clone() };
+        let agent = Agent {
+            state: store::AgentState::Retired,
+            credentials_from: right_after(self.now()),
+            ..before.value.clone()
+        };
         replace(&before, agent, admitted.now)
     }
 }

@@ -6,7 +6,7 @@
 use crate::context::Control;
 use crate::gate::{Approved, Passage, StoredReply};
 use crate::identity::Identity;
-use crate::record::{Ending, Facts, approval_use};
+use crate::record::{Ending, approval_use};
 use crate::refusal::Refusal;
 use crate::target::Target;
 use api::{Call, Face, Origin, Reply};
@@ -51,18 +51,7 @@ impl Control {
     ) -> Result<Reply, Refusal> {
         let id = ApprovalId::generate(self.clock.as_ref(), self.entropy.as_ref());
         let approval = self.proposal(id, passage, target, &decision.0);
-        let entry = self.leaf(&Facts {
-            call: passage.call,
-            started: passage.started,
-            identity: &passage.identity,
-            spec: passage.spec,
-            origin: &passage.origin,
-            target: Some(target),
-            decision: Some(decision),
-            approval: None,
-            canonical: &passage.shown_canonical,
-            ending: Ending { status: 202, problem: None },
-        })?;
+        let entry = self.leaf(&passage.facts(Some(target), Some(decision), Ending::of(202)))?;
         let mut changes = Changes::new();
         changes.create(&approval);
         let mut commit =
@@ -302,7 +291,11 @@ impl Control {
     }
 
     /// The approval that a job is to run, while it still is to run.
-    pub(crate) async fn approval_of(&self, snapshot: &Snapshot, job: &Job) -> Result<Option<Stored<Approval>>, Refusal> {
+    pub(crate) async fn approval_of(
+        &self,
+        snapshot: &Snapshot,
+        job: &Job,
+    ) -> Result<Option<Stored<Approval>>, Refusal> {
         if job.kind != EXECUTE_JOB {
             return Ok(None);
         }

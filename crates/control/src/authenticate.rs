@@ -1,6 +1,7 @@
 //! From a bearer token to an [`Identity`]. Identities are cached by the token's hash and re-read when anything that they
 //! are made of has changed; expiry and the kill switch are judged at every call.
 
+use crate::attempts::Kind;
 use crate::context::{Control, Inner};
 use crate::freshness::Freshness;
 use crate::identity::{Held, Identity};
@@ -8,9 +9,9 @@ use crate::refusal::Refusal;
 use crate::selector::Selector;
 use api::{Problem, ProblemKind};
 use ids::{AgentId, Owner, Principal, Scope, ServiceKeyId, Timestamp, UserId};
-use seal::{Digest, SecretText, Token};
+use seal::{Digest, Token};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use store::{
     Agent, AgentState, Assignment, Credential, CredentialKind, Page, ServiceKey, Snapshot, Stored, Tenant, TenantState,
     User, UserState,
@@ -41,35 +42,6 @@ impl IdentityCache {
     }
 }
 
-/// Failed attempts since the last aggregate record.
-#[derive(Default)]
-pub(crate) struct Failures {
-    counted: Mutex<Option<Counted>>,
-}
-
-/// How many attempts, and when.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Counted {
-    pub(crate) count: u64,
-    pub(crate) since: Timestamp,
-    pub(crate) until: Timestamp,
-}
-
-impl Failures {
-    pub(crate) fn add(&self, now: Timestamp) {
-        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
-        *counted = Some(match *counted {
-            None => Counted { count: 1, since: now, until: now },
-            Some(before) => Counted { count: before.count.saturating_add(1), until: now, ..before },
-        });
-    }
-
-    /// What was counted, starting anew.
-    pub(crate) fn take(&self) -> Option<Counted> {
-        self.counted.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
 /// One text for every reason: a caller without a credential learns nothing about those that exist.
 pub(crate) fn unauthenticated() -> Problem {
     Problem::new(ProblemKind::Unauthenticated, "the credential is missing, unknown, revoked or expired; get a new one")
@@ -95,7 +67,7 @@ impl Control {
         match found.filter(|identity| identity.expires_at > now) {
             Some(identity) => Ok(identity),
             None => {
-                self.failures.add(now);
+                self.attempts.count(Kind::of_nobody("authenticate", 401), now);
                 Err(unauthenticated().into())
             }
         }
@@ -211,31 +183,6 @@ impl Control {
         };
         self.identity_with(snapshot, standing_in).await
     }
-
-    /// The user with this e-mail and password. Unknown names cost the same time as wrong passwords.
-    pub(crate) async fn sign_in(&self, email: &str, password: &str) -> Result<Stored<User>, Refusal> {
-        let snapshot = self.store.snapshot(Scope::Provider);
-        let user = snapshot.find_one::<User>("email", email).await?;
-        let secret = SecretText::new(password).map_err(|_| Refusal::from(unauthenticated()))?;
-        let hash = user.as_ref().and_then(|user| user.value.password.clone());
-        let cost = self.settings.password_cost;
-        let _turn = self.hashing.acquire().await.map_err(|error| Refusal::bug("hashing has ended", &error))?;
-        let verified =
-            tokio::task::spawn_blocking(move || match hash.and_then(|hash| seal::PasswordHash::parse(&hash).ok()) {
-                Some(hash) => hash.verify(&secret),
-                None => seal::PasswordHash::decoy_verify(&secret, cost),
-            })
-            .await
-            .map_err(|error| Refusal::bug("password verification ended", &error))?;
-        let active = |user: &Stored<User>| user.value.state == UserState::Active;
-        match user.filter(|user| verified && active(user)) {
-            Some(user) if tenant_active(&snapshot, user.value.tenant.into()).await? => Ok(user),
-            _ => {
-                self.failures.add(self.now());
-                Err(unauthenticated().into())
-            }
-        }
-    }
 }
 
 impl Inner {
@@ -272,7 +219,7 @@ async fn service_standing(snapshot: &Snapshot, id: ServiceKeyId) -> Result<Optio
     }))
 }
 
-async fn tenant_active(snapshot: &Snapshot, owner: Owner) -> Result<bool, Refusal> {
+pub(crate) async fn tenant_active(snapshot: &Snapshot, owner: Owner) -> Result<bool, Refusal> {
     let Some(tenant) = owner.tenant() else { return Ok(true) };
     let tenant: Option<Stored<Tenant>> = snapshot.read(&tenant.to_string()).await?;
     Ok(tenant.is_some_and(|tenant| tenant.value.state == TenantState::Active))

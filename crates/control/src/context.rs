@@ -1,12 +1,14 @@
 //! What the gate holds: the store, the policy set, keys and the little that is kept in memory.
 
-use crate::authenticate::{Failures, IdentityCache};
+use crate::attempts::Attempts;
+use crate::authenticate::IdentityCache;
 use crate::decide::{PolicyState, TenantCache};
 use crate::freshness::Freshness;
 use crate::kill::KillBoard;
 use crate::rate::RateLimiter;
 use crate::registry::Registry;
 use crate::settings::Settings;
+use crate::sign_in::SignIns;
 use arc_swap::ArcSwap;
 use audit::{LogName, NoteSigner};
 use ids::{Clock, Entropy, Timestamp};
@@ -34,7 +36,8 @@ pub struct Inner {
     pub(crate) kill: Arc<KillBoard>,
     pub(crate) rules: crate::rule_live::RuleBoard,
     pub(crate) rate: RateLimiter,
-    pub(crate) failures: Failures,
+    pub(crate) attempts: Attempts,
+    pub(crate) sign_ins: SignIns,
     pub(crate) cursors: Mac,
     pub(crate) sealer: Sealer,
     pub(crate) log_name: LogName,

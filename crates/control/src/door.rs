@@ -6,7 +6,7 @@ use crate::decide::Circumstances;
 use crate::identity::Identity;
 use crate::refusal::Refusal;
 use crate::target::Target;
-use api::{Call, Credential, Door, Future, Listing, Origin, Problem, Reply, Spec};
+use api::{Attempt, Call, Credential, Door, Future, Listing, Origin, Problem, Reply, Spec};
 use ids::Owner;
 use policy::{Authority, Decision};
 use seal::Digest;
@@ -26,6 +26,10 @@ impl Door for Control {
 
     fn intake(&self) -> Option<&dyn api::Intake> {
         Some(self)
+    }
+
+    fn refused(&self, attempt: Attempt) -> Future<'_, Problem> {
+        Box::pin(self.note(attempt))
     }
 
     fn listing<'a>(

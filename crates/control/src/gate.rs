@@ -3,6 +3,7 @@
 //! caller gets a problem and nothing has changed.
 
 use crate::admission::{Admitted, Look};
+use crate::attempts::Kind;
 use crate::context::Control;
 use crate::decide::{Circumstances, counter_key, minute};
 use crate::identity::Identity;
@@ -13,11 +14,12 @@ use crate::refusal::Refusal;
 use crate::registry::{Erased, Handled, Parsed};
 use crate::target::Target;
 use api::{Call, Done, Effect, Origin, Problem, ProblemKind, Reply, Spec};
-use audit::ApprovalUse;
+use audit::{ApprovalUse, Decided};
 use ids::{CallId, Owner, Scope, Timestamp};
 use policy::{Decision, Outcome};
 use seal::{Digest, canonical_json};
 use serde_json::Value;
+use std::net::IpAddr;
 use std::sync::Arc;
 use store::{Changes, Commit, CommitError, DecisionInput, IdempotencyRecord};
 
@@ -43,6 +45,29 @@ pub(crate) struct Passage<'a> {
     pub(crate) idempotency_key: Option<String>,
     /// Set where the call runs under an approval.
     pub(crate) approved: Option<Approved>,
+}
+
+impl Passage<'_> {
+    /// What its record says.
+    pub(crate) fn facts<'f>(
+        &'f self,
+        target: Option<&'f Target>,
+        decision: Option<&'f (Decision, Digest)>,
+        ending: Ending<'f>,
+    ) -> Facts<'f> {
+        Facts {
+            call: self.call,
+            started: self.started,
+            identity: &self.identity,
+            spec: self.spec,
+            origin: &self.origin,
+            target,
+            decision,
+            approval: self.approved.as_ref().map(|approved| &approved.approval_use),
+            canonical: &self.shown_canonical,
+            ending,
+        }
+    }
 }
 
 /// An approval under which a call runs.
@@ -80,31 +105,62 @@ impl Control {
     async fn enter(&self, mut call: Call, system: Option<Arc<Identity>>) -> Result<Reply, Refusal> {
         let started = self.now();
         unwrap_inner_call(&mut call);
-        let Some((spec, handler)) = self.registry.find(&call.operation) else {
-            // Still judged: an unauthenticated caller cannot tell which operations exist.
-            self.authenticate(call.credential.as_ref()).await?;
+        let known = self.registry.find(&call.operation);
+        // What names no operation is recorded as what carried the name, with the name in its input. It is judged still: an
+        // unauthenticated caller cannot tell which operations exist.
+        let Some((spec, handler)) = known.or_else(|| self.registry.find("operation.call")) else {
             return Err(Refusal::not_found("operation"));
         };
         let identity = match (system, &call.credential, spec.meta.anonymous) {
             (Some(system), ..) => system,
-            (None, _, true) => self.anonymous(spec, &call.input).await?,
+            (None, _, true) => self.anonymous(spec, &call.input, call.origin.address).await?,
             (None, credential, false) => self.authenticate(credential.as_ref()).await?,
         };
         if let Err(secs) = self.rate.take(&identity.principal, started) {
+            self.count_of(&identity, spec.meta.id, ProblemKind::TooManyRequests.status());
             let detail = "this principal makes more calls than its rate allows; wait and retry";
             let problem =
                 Problem { retry_after_secs: Some(secs), ..Problem::new(ProblemKind::TooManyRequests, detail) };
             return Err(problem.into());
         }
-        let passage = self.passage(call, started, identity, spec, handler);
-        self.run(passage?).await
+        if known.is_none() {
+            call.input = serde_json::json!({ "operation": call.operation, "input": call.input });
+            call.idempotency_key = None;
+            let passage = self.passage(call, started, identity, spec, handler)?;
+            let refusal = Refusal::not_found("operation");
+            return Err(self.record_refusal(&passage, &Progress::default(), refusal).await);
+        }
+        let origin = call.origin.clone();
+        match self.passage(call, started, identity.clone(), spec, handler) {
+            Ok(passage) => self.run(passage).await,
+            Err(refusal) => Err(self.refuse(origin, started, identity, (spec, handler), refusal).await),
+        }
+    }
+
+    /// Record a call of a known caller that got no further than its input.
+    pub(crate) async fn refuse(
+        &self,
+        origin: Origin,
+        started: Timestamp,
+        identity: Arc<Identity>,
+        (spec, handler): (&Spec, &dyn Erased),
+        refusal: Refusal,
+    ) -> Refusal {
+        let operation = spec.meta.id.to_owned();
+        let call = Call { operation, input: Value::Null, credential: None, idempotency_key: None, origin };
+        match self.passage(call, started, identity, spec, handler) {
+            Ok(passage) => self.record_refusal(&passage, &Progress::default(), refusal).await,
+            Err(bug) => bug,
+        }
     }
 
     /// The identity of a call that needs no credential: the person whose password is in it.
-    async fn anonymous(&self, spec: &Spec, input: &Value) -> Result<Arc<Identity>, Refusal> {
-        spec.validate(input)?;
-        let login: api::MeLogin = spec.read(input.clone())?;
-        let user = self.sign_in(login.email.as_str(), login.password.reveal()).await?;
+    async fn anonymous(&self, spec: &Spec, input: &Value, address: Option<IpAddr>) -> Result<Arc<Identity>, Refusal> {
+        let read = spec.validate(input).and_then(|()| spec.read(input.clone()));
+        let login: api::MeLogin = read.inspect_err(|problem| {
+            self.attempts.count(Kind::of_nobody(spec.meta.id, problem.status), self.now());
+        })?;
+        let user = self.sign_in(login.email.as_str(), login.password.reveal(), address).await?;
         let principal = ids::Principal::User(user.value.id);
         let identity = self.identity_for(&self.store.snapshot(Scope::Provider), &principal).await?;
         identity.map(Arc::new).ok_or_else(|| crate::authenticate::unauthenticated().into())
@@ -158,17 +214,19 @@ impl Control {
         // A killed credential gets nothing back either, least of all a secret that was shown once.
         self.halted(&passage.identity, passage.identity.place(), Some(passage.spec.meta.effect))?;
         if let Some(reply) = self.replayed(passage).await? {
-            return Ok(reply);
+            return self.record_replay(passage, reply).await;
         }
-        match self.attempts(passage, progress).await {
+        match self.tries(passage, progress).await {
             Err(Refusal::Commit(CommitError::IdempotencyRace)) => {
-                self.replayed(passage).await?.ok_or(Refusal::Commit(CommitError::IdempotencyRace))
+                let reply = self.replayed(passage).await?;
+                let reply = reply.ok_or(Refusal::Commit(CommitError::IdempotencyRace))?;
+                self.record_replay(passage, reply).await
             }
             ended => ended,
         }
     }
 
-    async fn attempts(&self, passage: &Passage<'_>, progress: &mut Progress) -> Result<Reply, Refusal> {
+    async fn tries(&self, passage: &Passage<'_>, progress: &mut Progress) -> Result<Reply, Refusal> {
         let mut attempt = 0;
         loop {
             attempt += 1;
@@ -249,18 +307,7 @@ impl Control {
         };
         let mut handled = passage.handler.handle(&admitted, parsed).await?;
         masking::mask(&obligations.mask, &mut handled.output);
-        let entry = self.leaf(&Facts {
-            call: passage.call,
-            started: passage.started,
-            identity: &passage.identity,
-            spec: passage.spec,
-            origin: &passage.origin,
-            target: Some(target),
-            decision: Some(decision),
-            approval: passage.approved.as_ref().map(|approved| &approved.approval_use),
-            canonical: &passage.shown_canonical,
-            ending: Ending { status: 200, problem: None },
-        })?;
+        let entry = self.leaf(&passage.facts(Some(target), Some(decision), Ending::of(200)))?;
         let Handled { output, mut changes, leaves, after } = handled;
         if let Some(approved) = &passage.approved {
             let mut visible = output.clone();
@@ -397,18 +444,8 @@ impl Control {
             return refusal;
         }
         let mut problem = refusal.into_problem();
-        let entry = self.leaf(&Facts {
-            call: passage.call,
-            started: passage.started,
-            identity: &passage.identity,
-            spec: passage.spec,
-            origin: &passage.origin,
-            target: progress.target.as_ref(),
-            decision: progress.decision.as_ref(),
-            approval: passage.approved.as_ref().map(|approved| &approved.approval_use),
-            canonical: &passage.shown_canonical,
-            ending: Ending { status: problem.status, problem: Some(&problem) },
-        });
+        let ending = Ending { status: problem.status, problem: Some(&problem), replay: None };
+        let entry = self.leaf(&passage.facts(progress.target.as_ref(), progress.decision.as_ref(), ending));
         let committed = match entry {
             Ok(entry) => self.store.commit(Commit::new(passage.started, entry)).await.map_err(Refusal::from),
             Err(refusal) => Err(refusal),
@@ -419,6 +456,29 @@ impl Control {
                 problem.into()
             }
             Err(refusal) => refusal,
+        }
+    }
+
+    /// The record of an answer that an idempotency key brought back; without it nobody is answered.
+    async fn record_replay(&self, passage: &Passage<'_>, reply: Reply) -> Result<Reply, Refusal> {
+        let (of, decided, status) = match &reply {
+            Reply::Deferred(deferred) => (deferred.call, Decided::Defer, 202),
+            Reply::Done(done) => (done.call, Decided::Allow, 200),
+            Reply::Pending(pending) => (pending.call, Decided::StepUp, 202),
+            Reply::Refused(_) => return Ok(reply),
+        };
+        let ending = Ending { status, problem: None, replay: Some((of, decided)) };
+        let entry = self.leaf(&passage.facts(None, None, ending))?;
+        let exposure = passage.identity.exposure(passage.identity.place(), Some(passage.spec.meta.effect));
+        let inner = self.inner.clone();
+        let commit = Commit::new(passage.started, entry).guard(move || inner.kill.halts(&exposure).is_none());
+        match self.store.commit(commit).await {
+            Ok(_) => Ok(reply),
+            Err(CommitError::Guarded) => {
+                self.halted(&passage.identity, passage.identity.place(), Some(passage.spec.meta.effect))?;
+                Err(Refusal::Commit(CommitError::Guarded))
+            }
+            Err(error) => Err(error.into()),
         }
     }
 

@@ -139,7 +139,7 @@ impl Control {
         };
         let now = self.now();
         let Some(known) = known.filter(|known| known.expires_at > now) else {
-            self.failures.add(now);
+            self.attempts.count(crate::attempts::Kind::of_nobody("authenticate", 401), now);
             return Ok(Err(TurnedAway::Unauthenticated.into()));
         };
         // A source of another name, there or not, of this tenant or not, is answered alike: the key is for one source.

@@ -96,8 +96,7 @@ impl Handle<JobCancel> for Control {
         // An approved call that never runs must not stand there as approved.
         if let Some(approval) = self.approval_of(&admitted.snapshot, &job).await? {
             let why = format!("the job that was to run it was cancelled by `{}`", admitted.identity.principal);
-            let cancelled =
-                Approval { state: ApprovalState::Cancelled, problem: Some(why), ..approval.value.clone() };
+            let cancelled = Approval { state: ApprovalState::Cancelled, problem: Some(why), ..approval.value.clone() };
             changes.replace(&cancelled, approval.version);
         }
         let cancelled = Job { state: store::JobState::Cancelled, updated_at: admitted.now, ..job };

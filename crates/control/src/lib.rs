@@ -7,6 +7,7 @@
 mod admission;
 mod approvals;
 mod asking;
+mod attempts;
 mod authenticate;
 mod catalogue;
 mod context;
@@ -31,6 +32,7 @@ mod registry;
 mod selector;
 mod sequencer;
 mod settings;
+mod sign_in;
 mod target;
 
 mod agent;

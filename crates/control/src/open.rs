@@ -1,6 +1,7 @@
 //! Opening the gate: keys, policies, the kill switch's memory and, in a new installation, the first admin.
 
-use crate::authenticate::{Failures, IdentityCache};
+use crate::attempts::Attempts;
+use crate::authenticate::IdentityCache;
 use crate::context::{Control, HASHES_AT_ONCE, Inner};
 use crate::decide::{TenantCache, policy_state};
 use crate::kill::KillBoard;
@@ -8,6 +9,7 @@ use crate::rate::RateLimiter;
 use crate::refusal::Refusal;
 use crate::registry::Registry;
 use crate::settings::Settings;
+use crate::sign_in::SignIns;
 use arc_swap::ArcSwap;
 use audit::{LogName, NoteSigner};
 use base64::Engine as _;
@@ -100,7 +102,8 @@ impl Opened {
                 tenants: TenantCache::default(),
                 kill: Arc::new(KillBoard::new(Vec::new())),
                 rules: crate::rule_live::RuleBoard::default(),
-                failures: Failures::default(),
+                attempts: Attempts::default(),
+                sign_ins: SignIns::default(),
                 cursors: Mac::from_bytes(self.master_key).derive("gate"),
                 sealer,
                 log_name,
@@ -274,7 +277,7 @@ impl Running {
                 tracing::error!(%error, "a task of the platform ended badly");
             }
         }
-        if let Err(refusal) = self.control.record_failures().await {
+        if let Err(refusal) = self.control.record_attempts().await {
             tracing::error!(?refusal, "failed attempts were not recorded");
         }
         if let Err(refusal) = self.control.record_ingest().await {

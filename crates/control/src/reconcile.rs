@@ -36,7 +36,7 @@ impl Control {
                 slow_at = self.now().plus(SLOW_ROUND);
                 // A job that waits for its next try, or whose worker died, becomes due without any change of state.
                 self.inner.jobs_seen.store(0, std::sync::atomic::Ordering::Release);
-                self.report("failed attempts", self.record_failures().await);
+                self.report("failed attempts", self.record_attempts().await);
                 self.report("counts of ingest", self.record_ingest_due().await);
                 self.report("sweep", self.sweep().await);
             }
@@ -116,15 +116,6 @@ impl Control {
         Ok(())
     }
 
-    /// Failed attempts since the last time, as one record: a flood must not fill the disk.
-    pub(crate) async fn record_failures(&self) -> Result<(), Refusal> {
-        let Some(counted) = self.failures.take() else { return Ok(()) };
-        let aggregate = Aggregate { count: counted.count, since: counted.since, until: counted.until };
-        let entry = self.system_leaf("gate", "authenticate", Owner::Provider, None, Some(aggregate), 401)?;
-        self.store.commit(Commit::new(self.now(), entry)).await?;
-        Ok(())
-    }
-
     /// Changes that the platform makes by itself, with their record.
     pub(crate) async fn commit_as_system(
         &self,
@@ -134,21 +125,9 @@ impl Control {
         target: String,
         changes: Changes,
     ) -> Result<(), Refusal> {
-        let entry = self.system_leaf(name, operation, owner, Some(target), None, 200)?;
+        let entry = self.digested_leaf(name, operation, owner, Some(target), None, 200, None)?;
         self.store.commit(Commit::new(self.now(), entry).changes(changes)).await?;
         Ok(())
-    }
-
-    fn system_leaf(
-        &self,
-        name: &str,
-        operation: &str,
-        owner: Owner,
-        target: Option<String>,
-        aggregate: Option<Aggregate>,
-        status: u16,
-    ) -> Result<AuditEntry, Refusal> {
-        self.digested_leaf(name, operation, owner, target, aggregate, status, None)
     }
 
     /// A leaf of the platform itself, with the digest of what is kept beside it.

@@ -18,6 +18,15 @@ pub(crate) struct Ending<'a> {
     pub(crate) status: u16,
     /// Why, where it failed.
     pub(crate) problem: Option<&'a Problem>,
+    /// The call whose answer an idempotency key brought back, and how that was decided.
+    pub(crate) replay: Option<(CallId, Decided)>,
+}
+
+impl Ending<'_> {
+    /// An end without a problem.
+    pub(crate) const fn of(status: u16) -> Self {
+        Self { status, problem: None, replay: None }
+    }
 }
 
 /// What is known of a call when it is recorded.
@@ -44,7 +53,17 @@ impl Control {
         let now = self.now();
         let owner = self.log_of(facts);
         let effect = facts.spec.meta.effect;
-        let done = facts.ending.problem.is_none() && facts.ending.status == 200;
+        let Ending { problem, replay, .. } = facts.ending;
+        let done = problem.is_none() && replay.is_none() && facts.ending.status == 200;
+        let mut decision = recorded_decision(facts.decision);
+        if let Some((_, decided)) = replay {
+            decision.outcome = decided;
+        }
+        let error = match (problem, replay) {
+            (Some(problem), _) => Some(Text::truncated(&problem.detail)),
+            (None, Some((of, _))) => Some(Text::truncated(&format!("brought back the answer of `{of}`"))),
+            (None, None) => None,
+        };
         let record = Record {
             v: FormatVersion,
             call: facts.call,
@@ -60,12 +79,12 @@ impl Control {
                 .target
                 .map(|target| audit::Target { kind: Text::truncated(target.kind), id: Text::truncated(&target.id) }),
             input_digest: Some(Digest::salted(&salt, facts.canonical)),
-            decision: recorded_decision(facts.decision),
+            decision,
             approvals: bounded(facts.approval.cloned()),
             outcome: audit::Outcome {
                 status: facts.ending.status,
-                problem: facts.ending.problem.map(|problem| Text::truncated(&problem.kind)),
-                error: facts.ending.problem.map(|problem| Text::truncated(&problem.detail)),
+                problem: problem.map(|problem| Text::truncated(&problem.kind)),
+                error,
             },
             duration_us: u64::try_from(now.since(facts.started).as_micros()).unwrap_or(u64::MAX).min(seal::INTEGER_MAX),
             origin: recorded_origin(facts.origin),
@@ -145,7 +164,7 @@ pub(crate) fn recorded_origin(origin: &Origin) -> audit::Origin {
     }
 }
 
-const fn record_effect(effect: Effect) -> audit::Effect {
+pub(crate) const fn record_effect(effect: Effect) -> audit::Effect {
     match effect {
         Effect::Govern => audit::Effect::Govern,
         Effect::Read => audit::Effect::Read,

@@ -28,6 +28,12 @@ pub struct Settings {
     pub checkpoint_interval: Duration,
     /// Per principal.
     pub rate: Rate,
+    /// How many failed sign-ins for one name may count at once; each is forgotten in turn over the window.
+    pub sign_in_failures_per_name: u32,
+    /// The same for one address, or one IPv6 network of 64 bits.
+    pub sign_in_failures_per_address: u32,
+    /// In what time all failed sign-ins are forgotten.
+    pub sign_in_window: Duration,
     /// A person may approve their own proposals: for an installation of one person, loud in `system.info` and in
     /// every policy's context.
     pub self_approval: bool,
@@ -58,6 +64,9 @@ impl Default for Settings {
             session_ttl: Duration::from_secs(12 * 3600),
             checkpoint_interval: Duration::from_secs(60),
             rate: Rate { per_second: 2_000, burst: 4_000 },
+            sign_in_failures_per_name: 10,
+            sign_in_failures_per_address: 60,
+            sign_in_window: Duration::from_secs(60),
             self_approval: false,
             password_cost: PasswordCost::default(),
             log_name: "posse/audit".to_owned(),

@@ -177,8 +177,7 @@ impl Handle<UserDeactivate> for Control {
             return Err(Refusal::conflict("you cannot deactivate yourself; ask another administrator"));
         }
         let dead_before = right_after(self.now());
-        let user =
-            User { state: store::UserState::Deactivated, credentials_from: dead_before, ..before.value.clone() };
+        let user = User { state: store::UserState::Deactivated, credentials_from: dead_before, ..before.value.clone() };
         let mut changes = Changes::new();
         changes.replace(&user, before.version);
         let mut touched = vec![input.user.to_string()];
@@ -249,17 +248,20 @@ impl Handle<UserResetPassword> for Control {
     async fn handle(&self, admitted: &Admitted<'_>, input: UserResetPassword) -> Result<Outcome<Gone>, Refusal> {
         let before: Stored<User> = admitted.one("user", &input.user.to_string()).await?;
         let own = admitted.identity.principal == Principal::User(input.user);
-        if own && let Some(hash) = &before.value.password {
+        if own && before.value.password.is_some() {
             let Some(old) = &input.old_password else {
                 return Err(Refusal::fault(
                     "/old_password",
                     "is missing; your own password changes only with the old one",
                 ));
             };
-            self.sign_in(&before.value.email, old.reveal())
-                .await
-                .map_err(|_| Refusal::fault("/old_password", "is not your password"))?;
-            drop(hash.clone());
+            match self.sign_in(&before.value.email, old.reveal(), None).await {
+                Ok(_) => {}
+                Err(Refusal::Problem(problem)) if problem.status == 401 => {
+                    return Err(Refusal::fault("/old_password", "is not your password"));
+                }
+                Err(refusal) => return Err(refusal),
+            }
         }
         let password = Some(self.hash_password(input.password.reveal()).await?);
         // Not the time of the call: hashing takes long enough for a sign-in with the old password to slip in.

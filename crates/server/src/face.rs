@@ -2,7 +2,7 @@
 
 use crate::route::{RouteConflict, Routes};
 use crate::{Config, host::HostList};
-use api::{Call, Credential, Door, Future, Origin, Problem, ProblemKind, Reply};
+use api::{Attempt, Call, Credential, Door, Future, Origin, Problem, ProblemKind, Reply};
 use bytes::Bytes;
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -97,9 +97,13 @@ impl Shared {
     /// Put a call through the door. It runs in a task of its own: a client that hangs up, or a time limit, ends the
     /// wait and never the call, so that nothing is ever half done.
     pub(crate) async fn put(&self, call: Call, permit: OwnedSemaphorePermit) -> Reply {
+        let (credential, origin) = (call.credential.clone(), call.origin.clone());
         let call = match self.unwrapped(call) {
             Ok(call) => call,
-            Err(problem) => return Reply::Refused(problem),
+            Err(problem) => {
+                let attempt = Attempt { operation: Some(CALL_OPERATION), credential, origin, problem };
+                return Reply::Refused(self.door.refused(attempt).await);
+            }
         };
         let door = self.door.clone();
         let request_id = call.origin.request_id.clone();

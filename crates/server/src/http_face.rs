@@ -10,7 +10,7 @@ use crate::request::{self, Parts};
 use crate::response;
 use crate::route::Found;
 use crate::tail;
-use api::{Call, Face, Method, Origin, Problem, ProblemKind};
+use api::{Attempt, Call, Face, Method, Origin, Problem, ProblemKind};
 use axum::body::Body;
 use futures::FutureExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
@@ -68,13 +68,19 @@ pub(crate) async fn answer(faces: Faces, request: Request<Body>) -> Response<Bod
     let bearer_given = request.headers().contains_key(header::AUTHORIZATION);
     let of_mcp = request.uri().path() == MCP_PATH;
     let seen = Seen { peer, request_id: shared.request_id(), base_url: base_url(shared, peer, &request) };
+    // Kept for the record of a request that is refused before it becomes a call.
+    let credential = request::credential(request.headers()).ok().flatten();
+    let origin = seen.origin(request.headers(), Face::Rest);
 
     let mut route = "-";
     let work = AssertUnwindSafe(dispatch(&faces, &seen, request, &mut route)).catch_unwind();
     let outcome = tokio::time::timeout(shared.config.limits.request_timeout, work).await;
     let mut response = match outcome {
         Ok(Ok(Ok(response))) => response,
-        Ok(Ok(Err(refusal))) => refused(&refusal, &seen),
+        Ok(Ok(Err(refusal))) => {
+            let refusal = put_on_record(shared, refusal, credential, origin).await;
+            refused(&refusal, &seen)
+        }
         Ok(Err(_)) => {
             tracing::error!(request_id = %seen.request_id, route, "a request panicked");
             refused(&Refusal::from(Problem::internal()), &seen)
@@ -97,12 +103,30 @@ pub(crate) async fn answer(faces: Faces, request: Request<Body>) -> Response<Bod
 struct Refusal {
     problem: Problem,
     allow: Option<String>,
+    /// What it was for, as far as the path tells.
+    operation: Option<&'static str>,
+    /// The gate has it on record already.
+    recorded: bool,
 }
 
 impl From<Problem> for Refusal {
     fn from(problem: Problem) -> Self {
-        Self { problem, allow: None }
+        Self { problem, allow: None, operation: None, recorded: false }
     }
+}
+
+/// Tell the gate of a refusal that it does not know of.
+async fn put_on_record(
+    shared: &Shared,
+    mut refusal: Refusal,
+    credential: Option<api::Credential>,
+    origin: Origin,
+) -> Refusal {
+    if !refusal.recorded {
+        let (operation, problem) = (refusal.operation, refusal.problem);
+        refusal.problem = shared.door.refused(Attempt { operation, credential, origin, problem }).await;
+    }
+    refusal
 }
 
 async fn dispatch(
@@ -140,15 +164,20 @@ async fn dispatch(
         if !matches!(*request.method(), http::Method::DELETE | http::Method::GET | http::Method::POST) {
             return other_method(request.method(), vec!["DELETE", "GET", "POST"]);
         }
-        return Ok(faces.mcp.answer(seen, request).await?);
+        let answered = faces.mcp.answer(seen, request).await;
+        // It asks the gate who calls, which counts those that are nobody.
+        return answered.map_err(|problem| Refusal { recorded: problem.status == 401, ..Refusal::from(problem) });
     }
     let method = operation_method(request.method());
     match shared.routes.find(method, request.uri().path()) {
         Found::Operation { id, fields } => {
             *route = id;
-            operation(shared, seen, request, id, fields).await
+            operation(shared, seen, request, id, fields)
+                .await
+                .map_err(|refusal| Refusal { operation: Some(id), ..refusal })
         }
-        Found::OtherMethods(methods) => other_method(request.method(), names(&methods)),
+        Found::OtherMethods { id, methods } => other_method(request.method(), names(&methods))
+            .map_err(|refusal| Refusal { operation: Some(id), ..refusal }),
         Found::Nothing => {
             let detail = "there is no such route; `/openapi.json` lists all of them";
             Err(Problem::new(ProblemKind::NotFound, detail).into())
@@ -187,7 +216,7 @@ async fn operation(
         return Ok(tail::follow(shared, tail::resumed(headers, call)).await?);
     }
     match shared.put(call, permit).await {
-        api::Reply::Refused(problem) => Err(problem.into()),
+        api::Reply::Refused(problem) => Err(Refusal { recorded: true, ..problem.into() }),
         reply => Ok(response::reply(reply)),
     }
 }
@@ -228,7 +257,7 @@ fn other_method(method: &http::Method, mut names: Vec<&str>) -> Result<Response<
         return Ok(response);
     }
     let problem = Problem::new(ProblemKind::MethodNotAllowed, format!("this route has only {allow}"));
-    Err(Refusal { problem, allow: Some(allow) })
+    Err(Refusal { allow: Some(allow), ..problem.into() })
 }
 
 fn refused(refusal: &Refusal, seen: &Seen) -> Response<Body> {

@@ -37,8 +37,8 @@ struct Route {
 pub(crate) enum Found {
     /// This operation, with the fields of its path, still percent-decoded text.
     Operation { id: &'static str, fields: Vec<(&'static str, String)> },
-    /// There is the path, but not with this method.
-    OtherMethods(Vec<Method>),
+    /// There is the path, but not with this method; `id` is the first operation that it does have.
+    OtherMethods { id: &'static str, methods: Vec<Method> },
     /// There is no such path.
     Nothing,
     /// A segment is not UTF-8 behind its percent signs.
@@ -89,14 +89,15 @@ impl Routes {
         }
         let mut values = Vec::new();
         let Some(node) = self.root.descend(&pieces, &mut values) else { return Found::Nothing };
-        match node.methods.iter().find(|route| Some(route.method) == method) {
-            Some(route) => {
+        match (node.methods.iter().find(|route| Some(route.method) == method), node.methods.first()) {
+            (Some(route), _) => {
                 Found::Operation { id: route.id, fields: route.fields.iter().copied().zip(values).collect() }
             }
-            None => {
+            (None, None) => Found::Nothing,
+            (None, Some(first)) => {
                 let mut methods: Vec<Method> = node.methods.iter().map(|route| route.method).collect();
                 methods.sort();
-                Found::OtherMethods(methods)
+                Found::OtherMethods { id: first.id, methods }
             }
         }
     }

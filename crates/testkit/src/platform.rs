@@ -49,6 +49,20 @@ pub struct Platform {
     serving: JoinHandle<()>,
 }
 
+/// How a platform is opened.
+struct Start {
+    clock: Arc<HandClock>,
+    known: String,
+    registry: Registry,
+    idle: bool,
+}
+
+impl Default for Start {
+    fn default() -> Self {
+        Self { clock: HandClock::new(), known: String::new(), registry: Registry::platform(), idle: false }
+    }
+}
+
 /// Limits and times for tests: cheap passwords, and a rate that no test meets unless it means to.
 #[must_use]
 pub fn settings() -> Settings {
@@ -72,16 +86,27 @@ impl Platform {
             Ok(url) => store::Config::postgres(schema_of_its_own(&url).await),
             Err(_) => store::Config::sqlite(folder.path()),
         };
-        Self::open(folder, state, settings, HandClock::new(), String::new()).await
+        Self::open(folder, state, settings, Start::default()).await
     }
 
-    async fn open(
-        folder: TempDir,
-        state: store::Config,
-        settings: Settings,
-        clock: Arc<HandClock>,
-        known: String,
-    ) -> Self {
+    /// A new installation with these operations, whose own work (executions, expiry, the log's hashing) waits for
+    /// [`Platform::wake`].
+    pub async fn start_idle(registry: Registry) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for the state");
+        let state = match std::env::var("POSSE_TEST_POSTGRES_URL") {
+            Ok(url) => store::Config::postgres(schema_of_its_own(&url).await),
+            Err(_) => store::Config::sqlite(folder.path()),
+        };
+        Self::open(folder, state, settings(), Start { registry, idle: true, ..Start::default() }).await
+    }
+
+    /// Let the platform do its own work.
+    pub fn wake(&mut self) {
+        self.running.get_or_insert_with(|| self.control.start());
+    }
+
+    async fn open(folder: TempDir, state: store::Config, settings: Settings, start: Start) -> Self {
+        let Start { clock, known, registry, idle } = start;
         let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(SEEDS.fetch_add(1, Ordering::Relaxed)));
         let plane = Arc::new(Recorder::default());
         let store = Store::open(state.clone(), clock.clone(), entropy.clone()).await.expect("the state opens");
@@ -90,7 +115,7 @@ impl Platform {
             clock: clock.clone(),
             entropy,
             settings: settings.clone(),
-            registry: Registry::platform(),
+            registry,
             master_key: [7; 32],
             plane: Some(plane.clone()),
         };
@@ -102,7 +127,7 @@ impl Platform {
             })
             .await
             .expect("the gate opens");
-        let running = control.start();
+        let running = (!idle).then(|| control.start());
         let config = server::Config::at(([127, 0, 0, 1], 0).into());
         let hooks = Arc::new(Measured(control.clone()));
         let server = Server::bind(config, Arc::new(control.clone()), hooks).await.expect("the server binds");
@@ -112,7 +137,7 @@ impl Platform {
             // A platform that is dropped stops too.
             let _ = stopped.await;
         }));
-        let (running, stop) = (Some(running), Some(stop));
+        let stop = Some(stop);
         Self { control, clock, address, bootstrap, plane, settings, state, folder, running, stop, serving }
     }
 
@@ -125,7 +150,8 @@ impl Platform {
         if let Some(running) = self.running.take() {
             running.stop().await;
         }
-        Self::open(self.folder, self.state, self.settings, self.clock, self.bootstrap).await
+        let start = Start { clock: self.clock, known: self.bootstrap, ..Start::default() };
+        Self::open(self.folder, self.state, self.settings, start).await
     }
 
     /// One more listener on the same gate, for syslog to a source; its address.

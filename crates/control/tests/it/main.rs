@@ -13,6 +13,7 @@ mod leaks;
 mod limits;
 mod matrix;
 mod people;
+mod races;
 mod record;
 mod replay;
 mod rules;
