@@ -28,7 +28,17 @@ const LOOKED_MAX: usize = 20_000;
 const EXPORT_MARGIN: Duration = Duration::from_secs(3600);
 
 async fn log_target(look: &Look<'_>, tenant: Option<TenantId>) -> Result<Target, Refusal> {
-    let owner = look.place(tenant).await?;
+    let owner = match tenant {
+        // The log of a deleted tenant stays, for who could read it before.
+        Some(tenant) if look.control.tenant_facts(tenant).await?.is_none() => {
+            let owner = Owner::Tenant(tenant);
+            if look.snapshot.leaves(owner, 0, 1).await?.is_empty() {
+                return Err(Refusal::not_found("tenant"));
+            }
+            owner
+        }
+        tenant => look.place(tenant).await?,
+    };
     Ok(Target::new("AuditLog", owner.to_string(), owner))
 }
 

@@ -24,6 +24,7 @@ mod narrow;
 mod offline;
 mod open;
 mod outcome;
+mod purge;
 mod rate;
 mod reconcile;
 mod record;

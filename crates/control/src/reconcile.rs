@@ -4,6 +4,7 @@
 use crate::approvals::EXECUTE_JOB;
 use crate::context::Control;
 use crate::decide::{RECENT_MINUTES, minute};
+use crate::purge::PURGE_JOB;
 use crate::record::recorded_origin;
 use crate::refusal::Refusal;
 use api::{Face, Origin};
@@ -61,29 +62,27 @@ impl Control {
         if self.inner.jobs_seen.load(std::sync::atomic::Ordering::Acquire) == seen && seen != 0 {
             return Ok(());
         }
-        loop {
-            let leases = self.store.jobs().claim("approval-executor", EXECUTE_JOB, 16, EXECUTION_LEASE).await?;
-            if leases.is_empty() {
-                break;
-            }
-            for lease in &leases {
-                if let Err(refusal) = self.execute(lease).await {
-                    tracing::warn!(job = %lease.job.id, ?refusal, "an approved call did not run; it is tried again");
-                    let mut changes = Changes::new();
-                    changes.fail_job(lease, "storage did not answer");
-                    self.commit_as_system(
-                        "approval-executor",
-                        "approval.execute",
-                        lease.job.owner,
-                        lease.job.id.to_string(),
-                        changes,
-                    )
-                    .await?;
-                }
-            }
+        for (worker, kind) in [("approval-executor", EXECUTE_JOB), ("tenant-purge", PURGE_JOB)] {
+            while self.run_jobs(worker, kind).await? {}
         }
         self.inner.jobs_seen.store(seen, std::sync::atomic::Ordering::Release);
         Ok(())
+    }
+
+    /// Run the due jobs of one kind; whether there were any.
+    async fn run_jobs(&self, worker: &'static str, kind: &'static str) -> Result<bool, Refusal> {
+        let leases = self.store.jobs().claim(worker, kind, 16, EXECUTION_LEASE).await?;
+        for lease in &leases {
+            let ran = if kind == PURGE_JOB { self.purge(lease).await } else { self.execute(lease).await };
+            if let Err(refusal) = ran {
+                tracing::warn!(job = %lease.job.id, ?refusal, "a job of the platform did not run; it is tried again");
+                let mut changes = Changes::new();
+                changes.fail_job(lease, "storage did not answer");
+                let (owner, id) = (lease.job.owner, lease.job.id.to_string());
+                self.commit_as_system(worker, kind, owner, id, changes).await?;
+            }
+        }
+        Ok(!leases.is_empty())
     }
 
     async fn expire_approvals(&self) -> Result<(), Refusal> {

@@ -181,6 +181,7 @@ impl Handle<TenantDelete> for Control {
         }
         let mut changes = Changes::new();
         changes.delete::<Tenant>(&before.value.id.to_string(), Owner::Tenant(before.value.id), before.version);
+        changes.enqueue(crate::purge::purge_job(before.value.id, admitted.now));
         Ok(Outcome::changed(Gone { id: before.value.id.to_string() }, changes).touching(&before.value.id))
     }
 }

@@ -321,3 +321,56 @@ async fn many_tenants_are_signed_in_one_round() {
     }
     let _ = Place::ALL;
 }
+
+#[tokio::test]
+async fn regression_a_deleted_tenant_leaves_nothing_but_its_log() {
+    let platform = Platform::start().await;
+    let cast = Cast::of(&platform).await;
+    let chief = &cast.chief.token;
+    let tenant = json!({ "tenant": cast.other });
+    let user = cast.things[&Place::Other]["user"].clone();
+    platform.done(chief, "tenant.suspend", &json!({ "tenant": cast.other, "reason": "the customer left" })).await;
+    let held = platform.call(chief, "tenant.delete", &tenant).await;
+    assert_eq!(held.status, 409, "somebody could still act: {}", held.body);
+    for (list, end, field) in [
+        ("user.list", "user.deactivate", "user"),
+        ("service_key.list", "service_key.revoke", "service_key"),
+        ("agent.list", "agent.retire", "agent"),
+    ] {
+        for one in platform.done(chief, list, &tenant).await["items"].as_array().unwrap() {
+            platform.done(chief, end, &json!({ (field): one["id"] })).await;
+        }
+    }
+    platform.done(chief, "tenant.delete", &tenant).await;
+    let own = |dump: &Dump| {
+        let kinds = [
+            "agent",
+            "approval",
+            "assignment",
+            "credential",
+            "kill_switch",
+            "role",
+            "sealed_secret",
+            "service_key",
+            "tenant",
+            "user",
+        ];
+        let of = |kind| dump.kind(kind).filter(|(_, one)| one["value"]["tenant"] == cast.other.as_str()).count();
+        kinds.into_iter().map(of).sum::<usize>()
+    };
+    let gone = async || (own(&Dump::of(platform.control.store()).await) == 0).then_some(());
+    platform.until("everything of the tenant is gone", gone).await;
+    for (operation, input) in [
+        ("tenant.get", tenant.clone()),
+        ("user.get", json!({ "user": user })),
+        ("user.list", tenant.clone()),
+        ("approval.list", tenant.clone()),
+    ] {
+        let answer = platform.call(chief, operation, &input).await;
+        assert_eq!(answer.status, 404, "{operation}: {}", answer.body);
+    }
+    let log = platform.done(chief, "audit.list", &tenant).await;
+    assert!(!log["items"].as_array().unwrap().is_empty(), "the log stays");
+    let outsider = platform.call(&admin_of(&cast).token, "audit.list", &tenant).await;
+    assert_eq!(outsider.status, 404, "and stays theirs: {}", outsider.body);
+}
