@@ -67,6 +67,8 @@ pub struct Admitted<'a> {
     pub(crate) filter: &'a [u8],
     /// The credential of the call, where one was presented.
     pub(crate) face: api::Face,
+    /// The approval that the call runs under.
+    pub(crate) approval: Option<ids::ApprovalId>,
 }
 
 impl Admitted<'_> {

@@ -304,6 +304,7 @@ impl Control {
             operation: passage.spec.meta.id,
             filter: &filter,
             face: passage.origin.face,
+            approval: passage.approved.as_ref().map(|approved| approved.approval_use.approval),
         };
         let mut handled = passage.handler.handle(&admitted, parsed).await?;
         masking::mask(&obligations.mask, &mut handled.output);

@@ -11,6 +11,7 @@ mod attempts;
 mod authenticate;
 mod catalogue;
 mod context;
+mod courier;
 mod cursor;
 mod decide;
 mod door;
@@ -62,8 +63,9 @@ mod system;
 mod tenant;
 mod user;
 
-pub use admission::Admitted;
+pub use admission::{Admitted, Look};
 pub use context::Control;
+pub use courier::{Courier, Dispatch, Parcel};
 pub use identity::Identity;
 pub use offline::Offline;
 pub use open::{OpenError, Opened, Running};

@@ -3,6 +3,7 @@
 use crate::attempts::Attempts;
 use crate::authenticate::IdentityCache;
 use crate::context::{Control, HASHES_AT_ONCE, Inner};
+use crate::courier::Courier;
 use crate::decide::{TenantCache, policy_state};
 use crate::kill::KillBoard;
 use crate::rate::RateLimiter;
@@ -226,12 +227,19 @@ impl Control {
     /// Start what the platform does by itself.
     #[must_use]
     pub fn start(&self) -> Running {
+        self.start_with(Vec::new())
+    }
+
+    /// Start what the platform does by itself, with these couriers to the outside; one for each channel.
+    #[must_use]
+    pub fn start_with(&self, couriers: Vec<Arc<dyn Courier>>) -> Running {
         let (stop, stopped) = watch::channel(false);
-        let tasks = vec![
+        let mut tasks = vec![
             tokio::spawn(self.clone().reconcile(stopped.clone())),
             tokio::spawn(self.clone().sequence_forever(stopped.clone())),
-            tokio::spawn(self.clone().look_after_the_lake(stopped)),
+            tokio::spawn(self.clone().look_after_the_lake(stopped.clone())),
         ];
+        tasks.extend(couriers.into_iter().map(|courier| tokio::spawn(self.clone().carry(courier, stopped.clone()))));
         Running { control: self.clone(), stop, tasks }
     }
 

@@ -7,7 +7,7 @@ use crate::clock::HandClock;
 use crate::http::{Answer, Request};
 use crate::recorder::Recorder;
 use api::{Call, Credential, Door as _, Future, Origin, Problem, Spec};
-use control::{Control, Opened, Rate, Registry, Running, Settings};
+use control::{Control, Courier, Opened, Rate, Registry, Running, Settings};
 use ids::{Clock, Entropy};
 use seal::{PasswordCost, SeededEntropy};
 use serde_json::Value;
@@ -102,7 +102,12 @@ impl Platform {
 
     /// Let the platform do its own work.
     pub fn wake(&mut self) {
-        self.running.get_or_insert_with(|| self.control.start());
+        self.wake_with(Vec::new());
+    }
+
+    /// Let the platform do its own work, with these couriers to the outside.
+    pub fn wake_with(&mut self, couriers: Vec<Arc<dyn Courier>>) {
+        self.running.get_or_insert_with(|| self.control.start_with(couriers));
     }
 
     async fn open(folder: TempDir, state: store::Config, settings: Settings, start: Start) -> Self {

@@ -5,6 +5,7 @@
 
 mod adversary;
 mod approvals;
+mod effects;
 mod faces;
 mod golden;
 mod ingest;
