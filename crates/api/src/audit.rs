@@ -136,6 +136,11 @@ pub struct AuditPublicKey {
 #[serde(deny_unknown_fields)]
 pub struct AuditKey {}
 
+/// Sign from now on with a new key. The old one signs over to it in the log, so whoever holds the old public key can follow.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AuditRotateKey {}
+
 /// A file of an export.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ExportFile {
@@ -169,5 +174,6 @@ declare! {
     AuditConsistency => AuditProof: Meta::read("audit.consistency", Method::Get, "/v1/audit/consistency", "AuditLog"), json!({ "from_size": 10 });
     AuditCheckpoint => AuditCheckpointNote: Meta::read("audit.checkpoint", Method::Post, "/v1/audit/checkpoint", "AuditLog"), json!({});
     AuditKey => AuditPublicKey: Meta::read("audit.key", Method::Get, "/v1/audit/key", "AuditLog"), json!({});
+    AuditRotateKey => AuditPublicKey: Meta::govern("audit.rotate_key", Method::Post, "/v1/audit/key/rotate", "AuditLog"), json!({});
     AuditExport => Page<ExportFile>: Meta::read("audit.export", Method::Get, "/v1/audit/export", "AuditLog"), json!({ "limit": 100 });
 }

@@ -22,7 +22,7 @@ macro_rules! for_each_operation {
             $crate::ApprovalList, $crate::ApprovalGet, $crate::ApprovalApprove, $crate::ApprovalDeny,
             $crate::ApprovalNarrow, $crate::ApprovalCancel,
             $crate::AuditList, $crate::AuditGet, $crate::AuditProve, $crate::AuditConsistency, $crate::AuditCheckpoint,
-            $crate::AuditKey, $crate::AuditExport,
+            $crate::AuditKey, $crate::AuditRotateKey, $crate::AuditExport,
             $crate::RuleCreate, $crate::RuleGet, $crate::RuleList, $crate::RuleUpdate, $crate::RuleSetState,
             $crate::RuleEnable, $crate::RuleRetire, $crate::RuleDelete, $crate::RuleVersions, $crate::RuleDiff,
             $crate::RuleRollback, $crate::RuleLint, $crate::RuleTest, $crate::RuleExplain, $crate::RuleCoverage,

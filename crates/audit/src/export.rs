@@ -3,9 +3,10 @@
 
 use crate::checkpoint::{Checkpoint, CheckpointError, LogName, LogNameError, folder_of};
 use crate::manifest::{MANIFEST, MANIFEST_NOTE, Manifest, ManifestFile, sign_manifest};
-use crate::note::{NoteError, NoteSigner};
+use crate::note::{NoteError, NoteSigner, NoteVerifier};
 use crate::payload::{Payload, PayloadError};
 use crate::record::{ENTRY_BYTES_MAX, FormatVersion, Leaf, RecordError};
+use crate::rotation::chain;
 use crate::tile::{BundleBuilder, TileBuilder, TileId, number_path};
 use crate::tree::{Frontier, leaf_hash};
 use ids::{Owner, Timestamp};
@@ -66,6 +67,9 @@ pub struct ExportBuilder<'a> {
     signer: &'a NoteSigner,
     log: LogName,
     created_at: Timestamp,
+    /// Keys of this log, oldest first, and the rotations between them.
+    keys: Vec<NoteVerifier>,
+    rotations: Vec<String>,
     owners: BTreeSet<Owner>,
     files: BTreeMap<String, (u64, Digest)>,
 }
@@ -77,7 +81,19 @@ impl<'a> ExportBuilder<'a> {
     /// [`ExportError::Log`] where the key's name cannot name a log.
     pub fn new(signer: &'a NoteSigner, created_at: Timestamp) -> Result<Self, ExportError> {
         let log = LogName::new(signer.verifier().name())?;
-        Ok(Self { signer, log, created_at, owners: BTreeSet::new(), files: BTreeMap::new() })
+        let keys = vec![signer.verifier().clone()];
+        let rotations = Vec::new();
+        Ok(Self { signer, log, created_at, keys, rotations, owners: BTreeSet::new(), files: BTreeMap::new() })
+    }
+
+    /// The changes of the log's key before this one, oldest first: checkpoints of the earlier keys count too.
+    ///
+    /// # Errors
+    /// [`ExportError::Note`] where they do not lead to this key.
+    pub fn rotated(mut self, rotations: Vec<String>) -> Result<Self, ExportError> {
+        self.keys = chain(&rotations, self.signer.verifier(), &self.log)?;
+        self.rotations = rotations;
+        Ok(self)
     }
 
     /// Begin the tree of one owner. An export with the provider's tree must hold the tree of every tenant it commits to, each
@@ -113,6 +129,7 @@ impl<'a> ExportBuilder<'a> {
             created_at: self.created_at,
             provider: self.owners.contains(&Owner::Provider),
             tenants: self.owners.iter().filter_map(|owner| owner.tenant()).collect(),
+            rotations: self.rotations,
             files: files.collect(),
         };
         let bytes = manifest.encode().ok_or(NoteError::Format)?;
@@ -172,7 +189,7 @@ impl ExportTree<'_, '_> {
     /// # Errors
     /// [`ExportError`] where the checkpoint is not signed by this log's key, or is about other entries.
     pub fn finish(mut self, checkpoint: &str) -> Result<Vec<File>, ExportError> {
-        let head = Checkpoint::open(checkpoint, std::slice::from_ref(self.export.signer.verifier()))?;
+        let head = Checkpoint::open(checkpoint, &self.export.keys)?;
         let origin = self.export.log.origin(self.owner);
         if head.origin != origin || head.size != self.frontier.size() || head.root != self.frontier.root() {
             return Err(ExportError::Mismatch { origin: head.origin, size: head.size, found: self.frontier.size() });
@@ -190,7 +207,7 @@ impl ExportTree<'_, '_> {
         let failed = |source| ExportError::Payload { call: payload.call.to_string(), source };
         match Leaf::decode(entry)? {
             Leaf::Call(record) => record.check_payload(payload).map_err(failed)?,
-            Leaf::Checkpoint(_) => return Err(failed(PayloadError::Unnamed)),
+            Leaf::Checkpoint(_) | Leaf::Rotation(_) => return Err(failed(PayloadError::Unnamed)),
         }
         self.payload_lines.extend(payload.encode().map_err(failed)?);
         self.payload_lines.push(b'\n');

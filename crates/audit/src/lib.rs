@@ -14,6 +14,7 @@ mod payload;
 mod proof;
 mod record;
 mod report;
+mod rotation;
 mod tile;
 mod tree;
 mod verify;
@@ -32,6 +33,7 @@ pub use record::{
     Origin, Outcome, Phase, Record, RecordError, Target, TenantCheckpoint,
 };
 pub use report::{Fault, FaultKind, Report, TreeReport, Verdict};
+pub use rotation::KeyRotation;
 pub use tile::{BundleBuilder, TileBuilder, TileId, TileKind, read_bundle};
 pub use tree::{Appended, Frontier, FrontierError, HashSource, TILE_WIDTH, TileHash, empty_root, leaf_hash, node_hash};
 pub use verify::{VerifyOptions, verify};

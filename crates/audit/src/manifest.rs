@@ -27,6 +27,9 @@ pub struct Manifest {
     pub provider: bool,
     /// The tenants whose trees are in it, sorted.
     pub tenants: Vec<TenantId>,
+    /// The changes of the log's key before this one, oldest first: notes as [`crate::KeyRotation`] makes them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rotations: Vec<String>,
     /// Every file but the manifest and its note, sorted by path.
     pub files: Vec<ManifestFile>,
 }

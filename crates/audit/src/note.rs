@@ -125,8 +125,20 @@ impl NoteSigner {
         if !text_valid(text) {
             return Err(NoteError::Format);
         }
+        Ok(format!("{text}\n{}", self.signature_of(text)))
+    }
+
+    /// The note with this text and two signatures: this key's and then the other's.
+    ///
+    /// # Errors
+    /// As [`NoteSigner::sign`].
+    pub fn sign_with(&self, text: &str, other: &Self) -> Result<String, NoteError> {
+        Ok(self.sign(text)? + &other.signature_of(text))
+    }
+
+    fn signature_of(&self, text: &str) -> String {
         let signature = [self.verifier.id().as_slice(), &self.key.sign(text.as_bytes())].concat();
-        Ok(format!("{text}\n{}", signature_line(&self.verifier.name, &signature)))
+        signature_line(&self.verifier.name, &signature)
     }
 }
 

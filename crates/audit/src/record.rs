@@ -2,6 +2,7 @@
 //! the largest one fits, since a call whose record does not fit could not happen. Must never hold input: only its digest.
 
 use crate::payload::{Payload, PayloadError};
+use crate::rotation::KeyRotation;
 use ids::{ApprovalId, CallId, List, Owner, Principal, RunId, TenantId, Text, Timestamp};
 use seal::{Digest, INTEGER_MAX};
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,8 @@ pub enum Leaf {
     Call(Box<Record>),
     /// The head of a tenant's tree: only in the provider's tree.
     Checkpoint(TenantCheckpoint),
+    /// A change of the log's key: only in the provider's tree.
+    Rotation(KeyRotation),
 }
 
 impl Leaf {
@@ -50,6 +53,7 @@ impl Leaf {
                 (serde_json::to_vec(record), record.duration_us.max(count))
             }
             Self::Checkpoint(head) => (serde_json::to_vec(head), head.size),
+            Self::Rotation(rotation) => (serde_json::to_vec(rotation), 0),
         };
         let bytes = bytes.map_err(|error| RecordError::Format(error.to_string()))?;
         if largest > INTEGER_MAX {
@@ -63,16 +67,18 @@ impl Leaf {
     /// # Errors
     /// [`RecordError`] unless [`Leaf::encode`] gives exactly these bytes: an unknown field or another spelling is refused.
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
-        /// What only a head has.
+        /// What only a head, and only a rotation, has.
         #[derive(Deserialize)]
         struct Peek {
             root: Option<serde::de::IgnoredAny>,
+            rotation: Option<serde::de::IgnoredAny>,
         }
         let failed = |error: serde_json::Error| RecordError::Format(error.to_string());
         let peek: Peek = serde_json::from_slice(bytes).map_err(failed)?;
-        let leaf = match peek.root {
-            Some(_) => Self::Checkpoint(serde_json::from_slice(bytes).map_err(failed)?),
-            None => Self::Call(serde_json::from_slice(bytes).map_err(failed)?),
+        let leaf = match (peek.root, peek.rotation) {
+            (Some(_), _) => Self::Checkpoint(serde_json::from_slice(bytes).map_err(failed)?),
+            (None, Some(_)) => Self::Rotation(serde_json::from_slice(bytes).map_err(failed)?),
+            (None, None) => Self::Call(serde_json::from_slice(bytes).map_err(failed)?),
         };
         if leaf.encode()? == bytes { Ok(leaf) } else { Err(RecordError::Spelling) }
     }
@@ -82,7 +88,7 @@ impl Leaf {
     pub fn owner(&self) -> Owner {
         match self {
             Self::Call(record) => record.tenant.into(),
-            Self::Checkpoint(_) => Owner::Provider,
+            Self::Checkpoint(_) | Self::Rotation(_) => Owner::Provider,
         }
     }
 }

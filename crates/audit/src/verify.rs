@@ -9,6 +9,7 @@ use crate::folder::Folder;
 use crate::manifest::{MANIFEST, MANIFEST_NOTE, Manifest, check_manifest_note};
 use crate::note::{Note, NoteVerifier};
 use crate::report::{FaultKind, Faults, Report, TreeReport, Verdict};
+use crate::rotation::chain;
 use contents::Contents;
 use ids::{Owner, TenantId};
 use seal::Digest;
@@ -98,7 +99,13 @@ impl<'a> Check<'a> {
         if key.name() != log.as_str() {
             faults.add(MANIFEST, FaultKind::Signature, "the key has another name than the log");
         }
-        if !options.keys.is_empty() && !options.keys.contains(&key) {
+        let keys = chain(&manifest.rotations, &key, &log).unwrap_or_else(|error| {
+            faults.add(MANIFEST, FaultKind::Signature, format_args!("the changes of key do not hold: {error}"));
+            vec![key.clone()]
+        });
+        // Each rotation is signed by both of its keys, so whoever trusts one of them can trust them all.
+        let followed = options.keys.iter().any(|brought| keys.contains(brought));
+        if !options.keys.is_empty() && !followed {
             faults.add("--key", FaultKind::Signature, format_args!("the folder is signed by another key, `{key}`"));
         }
         if let Some(note) = note {
@@ -109,7 +116,10 @@ impl<'a> Check<'a> {
                 faults.add(MANIFEST_NOTE, FaultKind::Signature, error);
             }
         }
-        let trusted = if options.keys.is_empty() { vec![key] } else { options.keys.clone() };
+        let mut trusted = options.keys.clone();
+        if options.keys.is_empty() || followed {
+            trusted.extend(keys);
+        }
         Some(Self { contents: Contents::new(folder, listed, manifest, faults), log, trusted })
     }
 
@@ -119,9 +129,13 @@ impl<'a> Check<'a> {
         let mut reports = Vec::new();
         // The provider's tree comes first: it says what the tenants' trees must have been.
         for owner in &owners {
+            let folder = folder_of(*owner);
             let check = TreeCheck::new(&self.log, *owner, &self.trusted, expected.remove(owner).unwrap_or_default());
-            let Some((report, commitments)) = check.run(&mut self.contents, faults) else { continue };
+            let Some((report, commitments, rotations)) = check.run(&mut self.contents, faults) else { continue };
             reports.push(report);
+            if *owner == Owner::Provider && rotations != self.contents.manifest.rotations {
+                faults.add(&folder, FaultKind::Record, "its changes of key are not those of the manifest");
+            }
             for (tenant, head) in commitments {
                 expected.entry(Owner::Tenant(tenant)).or_default().push(head);
             }

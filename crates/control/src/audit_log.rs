@@ -182,7 +182,7 @@ impl Handle<AuditKey> for Control {
     }
 
     async fn handle(&self, _: &Admitted<'_>, _: AuditKey) -> Result<Outcome<AuditPublicKey>, Refusal> {
-        Ok(Outcome::answer(AuditPublicKey { verifier_key: self.signer.verifier().to_string() }))
+        Ok(Outcome::answer(AuditPublicKey { verifier_key: self.log_key.load().signer.verifier().to_string() }))
     }
 }
 
@@ -256,7 +256,9 @@ impl Export {
 
     async fn write(&mut self, control: &Control, admitted: &Admitted<'_>, place: &ExportPlace) -> Result<(), Refusal> {
         let failed = |error: audit::ExportError| Refusal::bug("an export cannot be made", &error);
-        let mut builder = ExportBuilder::new(&control.signer, place.created_at).map_err(failed)?;
+        let key = control.log_key.load_full();
+        let builder = ExportBuilder::new(&key.signer, place.created_at).map_err(failed)?;
+        let mut builder = builder.rotated(key.rotations.clone()).map_err(failed)?;
         let owner = admitted.target.owner;
         let committed = self.write_tree(&mut builder, &admitted.snapshot, owner, place.size, place.created_at).await?;
         for (tenant, size) in committed {

@@ -9,8 +9,9 @@ use crate::rate::RateLimiter;
 use crate::registry::Registry;
 use crate::settings::Settings;
 use crate::sign_in::SignIns;
+use crate::signing::LogKey;
 use arc_swap::ArcSwap;
-use audit::{LogName, NoteSigner};
+use audit::LogName;
 use ids::{Clock, Entropy, Timestamp};
 use seal::{Mac, Sealer};
 use std::sync::Arc;
@@ -41,7 +42,7 @@ pub struct Inner {
     pub(crate) cursors: Mac,
     pub(crate) sealer: Sealer,
     pub(crate) log_name: LogName,
-    pub(crate) signer: NoteSigner,
+    pub(crate) log_key: ArcSwap<LogKey>,
     pub(crate) started_at: Timestamp,
     pub(crate) freshness: Freshness,
     /// State of the job queue at which the last round of executions found nothing left.

@@ -394,6 +394,7 @@ impl Control {
                 keys.iter().for_each(|key| self.freshness.touch(key));
                 self.set_up_tenant(tenant).await
             }
+            After::SigningKey => self.load_signing_key().await,
         }
     }
 

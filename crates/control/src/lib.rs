@@ -35,6 +35,7 @@ mod selector;
 mod sequencer;
 mod settings;
 mod sign_in;
+mod signing;
 mod target;
 
 mod agent;

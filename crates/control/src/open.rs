@@ -11,18 +11,15 @@ use crate::refusal::Refusal;
 use crate::registry::Registry;
 use crate::settings::Settings;
 use crate::sign_in::SignIns;
+use crate::signing::{LogKey, SIGNING_KEY, fresh_key, stored_key};
 use arc_swap::ArcSwap;
-use audit::{LogName, NoteSigner};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use audit::LogName;
 use ids::{AssignmentId, Clock, CredentialId, Entropy, Owner, Principal, Scope, UserId};
-use seal::{Mac, Sealer, SigningKey, Token};
+use seal::{Mac, Sealer, Token};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
-use store::{
-    Assignment, Changes, Credential, CredentialKind, KillSwitch, SealedSecret, Store, Stored, User, UserState,
-};
+use store::{Assignment, Changes, Credential, CredentialKind, KillSwitch, Store, Stored, User, UserState};
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -31,7 +28,6 @@ use tokio::task::JoinHandle;
 const BOOTSTRAP_TTL: Duration = Duration::from_secs(24 * 3600);
 /// The first admin's sign-in name; also the id's seed, so that there is only ever one.
 const BOOTSTRAP_EMAIL: &str = "admin@localhost";
-const SIGNING_KEY: &str = "audit-signing-key";
 
 /// Why the gate does not open.
 #[derive(Debug, Error)]
@@ -83,8 +79,13 @@ impl Opened {
         let log_name = LogName::new(&self.settings.log_name).map_err(|error| OpenError::LogName(error.to_string()))?;
         let snapshot = self.store.snapshot(Scope::Provider);
         let sealer = Sealer::new(self.master_key);
-        let (key, fresh) = signing_key(&snapshot, &sealer, self.entropy.as_ref()).await?;
-        let signer = NoteSigner::new(log_name.as_str(), key).map_err(|error| OpenError::LogName(error.to_string()))?;
+        let (log_key, fresh) = match stored_key(&snapshot, &sealer, log_name.as_str()).await? {
+            Some(key) => (key, None),
+            None => {
+                let (signer, secret) = fresh_key(&sealer, self.entropy.as_ref(), log_name.as_str())?;
+                (LogKey { signer, rotations: Vec::new() }, Some(secret))
+            }
+        };
         let policies = policy_state(&snapshot, self.registry.specs()).await?;
         let started_at = self.clock.now();
         let control = Control {
@@ -108,7 +109,7 @@ impl Opened {
                 cursors: Mac::from_bytes(self.master_key).derive("gate"),
                 sealer,
                 log_name,
-                signer,
+                log_key: ArcSwap::from_pointee(log_key),
                 started_at,
                 freshness: crate::freshness::Freshness::default(),
                 jobs_seen: AtomicU64::new(0),
@@ -134,23 +135,6 @@ impl Opened {
         control.bootstrap(deliver).await?;
         Ok(control)
     }
-}
-
-async fn signing_key(
-    snapshot: &store::Snapshot,
-    sealer: &Sealer,
-    entropy: &dyn Entropy,
-) -> Result<(SigningKey, Option<SealedSecret>), OpenError> {
-    let stored: Option<Stored<SealedSecret>> = snapshot.read(SIGNING_KEY).await.map_err(Refusal::from)?;
-    if let Some(stored) = stored {
-        let sealed = STANDARD.decode(&stored.value.sealed).map_err(|_| OpenError::MasterKey)?;
-        let seed = sealer.open(SIGNING_KEY.as_bytes(), &sealed).map_err(|_| OpenError::MasterKey)?;
-        let seed = <[u8; 32]>::try_from(seed.expose()).map_err(|_| OpenError::MasterKey)?;
-        return Ok((SigningKey::from_bytes(&seed), None));
-    }
-    let key = SigningKey::generate(entropy);
-    let sealed = STANDARD.encode(sealer.seal(SIGNING_KEY.as_bytes(), key.to_bytes().as_slice(), entropy));
-    Ok((key, Some(SealedSecret { name: SIGNING_KEY.to_owned(), tenant: None, sealed })))
 }
 
 impl Control {
@@ -246,7 +230,7 @@ impl Control {
     /// The public key under which the log verifies, as a note verifier key.
     #[must_use]
     pub fn verifier_key(&self) -> String {
-        self.signer.verifier().to_string()
+        self.log_key.load().signer.verifier().to_string()
     }
 
     /// The store behind the gate: for readiness, measurements and tests that compare state; reading it needs a scope.

@@ -27,6 +27,8 @@ pub enum After {
     KillSwitch,
     /// What the data plane knows of a tenant, and what is known of these keys and sources, by id.
     Lake(TenantId, Vec<String>),
+    /// The key that signs the log.
+    SigningKey,
     /// What is known of these principals or tenants, by id.
     Touched(Vec<String>),
 }

@@ -147,8 +147,9 @@ impl Control {
 
     fn signed(&self, tree: Owner, size: u64, root: Digest, made_at: Timestamp) -> Result<store::Checkpoint, Refusal> {
         let checkpoint = Checkpoint { origin: self.log_name.origin(tree), size, root };
-        let note =
-            checkpoint.sign(&self.signer).map_err(|error| Refusal::bug("a checkpoint cannot be signed", &error))?;
+        let note = checkpoint
+            .sign(&self.log_key.load().signer)
+            .map_err(|error| Refusal::bug("a checkpoint cannot be signed", &error))?;
         Ok(store::Checkpoint { size, note: note.into_bytes(), made_at })
     }
 }

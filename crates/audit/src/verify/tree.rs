@@ -28,6 +28,8 @@ pub(super) struct TreeCheck<'a> {
     frontier: Frontier,
     tiles: TileBuilder,
     commitments: Commitments,
+    /// The notes of the changes of key, in their order.
+    rotations: Vec<String>,
     payloads: u64,
     payloads_absent: u64,
 }
@@ -45,13 +47,18 @@ impl<'a> TreeCheck<'a> {
             frontier: Frontier::new(),
             tiles: TileBuilder::default(),
             commitments: Vec::new(),
+            rotations: Vec::new(),
             payloads: 0,
             payloads_absent: 0,
         }
     }
 
     /// Check all of it. None where it cannot be followed to its end; the faults say why.
-    pub(super) fn run(mut self, contents: &mut Contents<'_>, faults: &mut Faults) -> Option<(TreeReport, Commitments)> {
+    pub(super) fn run(
+        mut self,
+        contents: &mut Contents<'_>,
+        faults: &mut Faults,
+    ) -> Option<(TreeReport, Commitments, Vec<String>)> {
         let Some(head) = self.head(contents, faults) else {
             contents.abandon(&self.folder);
             return None;
@@ -73,7 +80,7 @@ impl<'a> TreeCheck<'a> {
         self.heads(&head, contents.manifest.provider, faults);
         let (owner, payloads, payloads_absent) = (self.owner, self.payloads, self.payloads_absent);
         let report = TreeReport { owner, size: head.size, root: head.root, payloads, payloads_absent };
-        Some((report, self.commitments))
+        Some((report, self.commitments, self.rotations))
     }
 
     fn head(&self, contents: &mut Contents<'_>, faults: &mut Faults) -> Option<Checkpoint> {
@@ -113,6 +120,7 @@ impl<'a> TreeCheck<'a> {
                     faults.add(&path, FaultKind::Record, format_args!("entry {index} belongs to {}", leaf.owner()));
                 }
                 Ok(Leaf::Call(record)) => records.push(*record),
+                Ok(Leaf::Rotation(rotation)) => self.rotations.push(rotation.rotation),
                 Ok(Leaf::Checkpoint(head)) => {
                     let from = ExpectedFrom::Provider(index);
                     self.commitments.push((head.tenant, Expected { size: head.size, root: head.root, from }));

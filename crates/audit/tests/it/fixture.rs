@@ -101,6 +101,21 @@ impl Log {
         log
     }
 
+    /// A provider's log alone.
+    pub(crate) fn provider(count: usize) -> Self {
+        Self::sample(1, count, &[])
+    }
+
+    /// Append an entry as it is.
+    pub(crate) fn push(&mut self, owner: Owner, entry: Vec<u8>) {
+        self.trees.entry(owner).or_default().push((entry, None));
+    }
+
+    /// The entries of one tree.
+    pub(crate) fn entries(&self, owner: Owner) -> &[(Vec<u8>, Option<Payload>)] {
+        &self.trees[&owner]
+    }
+
     /// Append records; every fifth payload has expired.
     pub(crate) fn grow(&mut self, owner: Owner, count: usize) {
         let tree = self.trees.entry(owner).or_default();

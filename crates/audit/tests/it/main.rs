@@ -8,6 +8,7 @@ mod golden;
 mod notes;
 mod oracle;
 mod records;
+mod rotations;
 mod tamper;
 mod total;
 mod tree;

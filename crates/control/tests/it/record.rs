@@ -223,3 +223,40 @@ async fn audited_actions_are_the_operations() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_changed_key_is_followed_from_the_old_one_and_from_the_new_one() {
+    let platform = Platform::start().await;
+    let cast = Cast::of(&platform).await;
+    let chief = &cast.chief.token;
+    let key_of = |platform: &Platform| NoteVerifier::parse(&platform.control.verifier_key()).unwrap();
+    let judged = |files: &BTreeMap<String, Vec<u8>>, key: &NoteVerifier, since: &[String]| {
+        audit::verify(files, &VerifyOptions { keys: vec![key.clone()], since: since.to_vec() })
+    };
+    let old = key_of(&platform);
+    let seen = platform.done(chief, "audit.checkpoint", &json!({})).await["checkpoint"].as_str().unwrap().to_owned();
+    let denied = platform.call(&admin_of(&cast).token, "audit.rotate_key", &json!({})).await;
+    assert!(matches!(denied.status, 403 | 404), "the provider's alone: {}", denied.body);
+    let mut keys = vec![old.clone()];
+    for _ in 0..2 {
+        let told = platform.done(chief, "audit.rotate_key", &json!({})).await;
+        keys.push(key_of(&platform));
+        assert_eq!(told["verifier_key"], keys[keys.len() - 1].to_string());
+    }
+    let platform = platform.restart().await;
+    assert_eq!(key_of(&platform), keys[2], "a restart signs with the newest");
+    platform.done(chief, "me.get", &json!({})).await;
+    for input in [json!({}), json!({ "tenant": cast.own }), json!({ "tenant": cast.other })] {
+        let files = export(&platform, chief, &input).await;
+        for key in &keys {
+            let report = judged(&files, key, &[]);
+            assert_eq!(report.verdict, Verdict::Valid, "{input} under {key}: {:#?}", report.faults);
+        }
+        let foreign = audit::NoteSigner::new(old.name(), seal::SigningKey::generate(&seal::SeededEntropy::new(9)));
+        assert_eq!(judged(&files, foreign.unwrap().verifier(), &[]).verdict, Verdict::Invalid);
+        if input == json!({}) {
+            let report = judged(&files, &keys[2], std::slice::from_ref(&seen));
+            assert_eq!(report.verdict, Verdict::Valid, "an older checkpoint: {:#?}", report.faults);
+        }
+    }
+}

@@ -4,6 +4,7 @@
 mod agent;
 mod approval;
 mod credential;
+mod key_rotation;
 mod kill_switch;
 mod policy;
 mod retention;
@@ -18,6 +19,7 @@ mod user;
 pub use agent::{Agent, AgentState};
 pub use approval::{Approval, ApprovalState, Caller, Vote};
 pub use credential::{Credential, CredentialKind};
+pub use key_rotation::KeyRotation;
 pub use kill_switch::{KillSwitch, KillTarget};
 pub use policy::{Policy, PolicyState, PolicyVersion};
 pub use retention::{Hold, Retention};
