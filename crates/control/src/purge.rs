@@ -7,8 +7,8 @@ use ids::{JobId, Owner, Scope, TenantId, Timestamp};
 use serde_json::{Value, json};
 use std::time::Duration;
 use store::{
-    Agent, Approval, Assignment, Changes, Credential, JobPage, JobState, KillSwitch, Lease, NewJob, Page, Resource,
-    Role, SealedSecret, ServiceKey, Snapshot, Stored, User,
+    Agent, Approval, Assignment, Changes, Credential, IngestKey, JobPage, JobState, KillSwitch, Lease, NewJob, Page,
+    Resource, Role, SealedSecret, ServiceKey, Snapshot, Source, Stored, User,
 };
 
 /// The job that removes a tenant's documents.
@@ -40,18 +40,22 @@ impl Control {
         let mut removed = self.cancel_jobs(&snapshot, lease, tenant).await?;
         // Whatever acts goes first. A new kind of document of tenants joins this list (CONTRIBUTING, "Other common changes").
         removed += self.remove_all::<Credential>(&snapshot, lease, tenant).await?;
+        removed += self.remove_all::<IngestKey>(&snapshot, lease, tenant).await?;
         removed += self.remove_all::<Assignment>(&snapshot, lease, tenant).await?;
         removed += self.remove_all::<ServiceKey>(&snapshot, lease, tenant).await?;
         removed += self.remove_all::<Agent>(&snapshot, lease, tenant).await?;
         removed += self.remove_all::<User>(&snapshot, lease, tenant).await?;
         removed += self.remove_all::<Approval>(&snapshot, lease, tenant).await?;
         removed += self.remove_all::<KillSwitch>(&snapshot, lease, tenant).await?;
+        // How long records are kept, and held back for a court, outlives the tenant: `Retention` stays.
+        removed += self.remove_all::<Source>(&snapshot, lease, tenant).await?;
         removed += self.remove_all::<SealedSecret>(&snapshot, lease, tenant).await?;
         let roles = self.remove_all::<Role>(&snapshot, lease, tenant).await?;
         if roles > 0 {
             self.load_policies().await?;
         }
         self.load_kill_switch().await?;
+        self.set_up_tenant(tenant).await?;
         let mut changes = Changes::new();
         changes.finish_job(lease, Some(&json!({ "removed": removed + roles })));
         self.commit_purge(tenant, changes).await
