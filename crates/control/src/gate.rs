@@ -350,7 +350,7 @@ impl Control {
                 decision: Some(decision),
                 approval: None,
                 canonical: &passage.shown_canonical,
-                ending: Ending { status: 200, problem: None },
+                ending: Ending::of(200),
             })?;
             leaves.push(store::AuditEntry { part, payload: None, ..entry });
         }
