@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use store::{
     Agent, Approval, Assignment, Changes, Credential, IngestKey, JobPage, JobState, KillSwitch, Lease, NewJob, Page,
-    Resource, Role, SealedSecret, ServiceKey, Snapshot, Source, Stored, User,
+    Resource, Role, Rule, RuleException, RulePack, RulePackAssignment, RulePackRule, RuleVersion, SealedSecret,
+    ServiceKey, Snapshot, Source, Stored, User,
 };
 
 /// The job that removes a tenant's documents.
@@ -49,6 +50,12 @@ impl Control {
         removed += self.remove_all::<KillSwitch>(&snapshot, lease, tenant).await?;
         // How long records are kept, and held back for a court, outlives the tenant: `Retention` stays.
         removed += self.remove_all::<Source>(&snapshot, lease, tenant).await?;
+        removed += self.remove_all::<RulePackAssignment>(&snapshot, lease, tenant).await?;
+        removed += self.remove_all::<RuleException>(&snapshot, lease, tenant).await?;
+        removed += self.remove_all::<RulePackRule>(&snapshot, lease, tenant).await?;
+        removed += self.remove_all::<RulePack>(&snapshot, lease, tenant).await?;
+        removed += self.remove_all::<RuleVersion>(&snapshot, lease, tenant).await?;
+        removed += self.remove_all::<Rule>(&snapshot, lease, tenant).await?;
         removed += self.remove_all::<SealedSecret>(&snapshot, lease, tenant).await?;
         let roles = self.remove_all::<Role>(&snapshot, lease, tenant).await?;
         if roles > 0 {
