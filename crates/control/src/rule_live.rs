@@ -7,7 +7,7 @@ use crate::refusal::Refusal;
 use crate::rule_text::RuleText;
 use api::{DataPlane, RuleFlaw, RuleReport, RuleSet, RuleStatus};
 use detection::shipped;
-use ids::{RulePackId, Scope, TenantId, Timestamp};
+use ids::{RuleId, RulePackId, Scope, TenantId, Timestamp};
 use seal::Digest;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -31,6 +31,8 @@ pub(crate) struct RuleStock {
     packs: BTreeMap<RulePackId, (Option<TenantId>, Arc<api::RulePack>)>,
     assigned: BTreeMap<TenantId, Vec<RulePackAssignment>>,
     exceptions: BTreeMap<TenantId, Vec<RuleException>>,
+    /// Which version of a rule runs.
+    versions: HashMap<RuleId, u32>,
 }
 
 impl RuleStock {
@@ -38,8 +40,10 @@ impl RuleStock {
     pub(crate) async fn read(snapshot: &Snapshot) -> Result<Self, Refusal> {
         let tenants = all::<Tenant>(snapshot).await?.into_iter().map(|tenant| tenant.value.id).collect();
         let (mut own, mut provider) = (BTreeMap::<TenantId, Vec<api::RuleText>>::new(), Vec::new());
+        let mut versions = HashMap::new();
         for head in running(snapshot).await? {
             let Some(number) = head.running else { continue };
+            versions.insert(head.id, number);
             let version: Option<Stored<RuleVersion>> = snapshot.read(&RuleVersion::key(head.id, number)).await?;
             let Some(version) = version else { continue };
             let text = api::RuleText {
@@ -78,7 +82,7 @@ impl RuleStock {
             exceptions.entry(one.value.tenant).or_default().push(one.value);
         }
         let provider = (!provider.is_empty()).then(|| Arc::new(pack_of(provider)));
-        Ok(Self { tenants, provider, own, packs, assigned, exceptions })
+        Ok(Self { tenants, provider, own, packs, assigned, exceptions, versions })
     }
 
     /// What runs in a tenant now.
@@ -178,7 +182,16 @@ struct Applied {
     generation: Option<u64>,
     /// When the next exception expires.
     again_at: Option<Timestamp>,
-    tenants: HashMap<TenantId, (String, RuleReport)>,
+    tenants: HashMap<TenantId, Carried>,
+}
+
+/// What one tenant was given.
+struct Carried {
+    /// Digest of the set.
+    digest: String,
+    report: RuleReport,
+    /// The versions of stored rules in it.
+    versions: HashMap<RuleId, u32>,
 }
 
 impl RuleBoard {
@@ -198,12 +211,19 @@ impl RuleBoard {
         };
         let mut faults: Vec<RuleFlaw> = concerned
             .iter()
-            .flat_map(|(tenant, (_, report))| {
-                report.faults.iter().filter(|fault| fault.name == rule.sigma_id).map(|fault| flaw(**tenant, fault))
+            .flat_map(|(tenant, carried)| {
+                carried
+                    .report
+                    .faults
+                    .iter()
+                    .filter(|fault| fault.name == rule.sigma_id)
+                    .map(|fault| flaw(**tenant, fault))
             })
             .collect();
         faults.sort_by_key(|fault| fault.tenant);
-        RuleStatus { running: !concerned.is_empty() && faults.iter().all(|fault| !fault.fatal), faults }
+        let given = |carried: &Carried| carried.versions.get(&rule.id).copied() == rule.running;
+        let everywhere = !concerned.is_empty() && concerned.iter().all(|(_, carried)| given(carried));
+        RuleStatus { running: everywhere && faults.iter().all(|fault| !fault.fatal), faults }
     }
 }
 
@@ -229,16 +249,23 @@ impl Control {
         let mut complete = true;
         for tenant in &stock.tenants {
             let set = stock.set_of(*tenant, now);
-            if self.rules.lock().tenants.get(tenant).is_some_and(|(digest, _)| *digest == set.digest) {
+            let digest = set.digest.clone();
+            let texts = set.rules.iter().chain(set.packs.iter().flat_map(|pack| &pack.rules));
+            let versions: HashMap<RuleId, u32> =
+                texts.filter_map(|text| Some((text.id?, *stock.versions.get(&text.id?)?))).collect();
+            if let Some(carried) = self.rules.lock().tenants.get_mut(tenant)
+                && carried.digest == digest
+            {
+                // A version may have the text of another one.
+                carried.versions = versions;
                 continue;
             }
-            let digest = set.digest.clone();
             match plane.set_rules(*tenant, set) {
                 Ok(report) => {
                     for fault in report.faults.iter().filter(|fault| fault.fatal) {
                         tracing::warn!(%tenant, rule = fault.name, reason = fault.reason, "a rule does not run");
                     }
-                    self.rules.lock().tenants.insert(*tenant, (digest, report));
+                    self.rules.lock().tenants.insert(*tenant, Carried { digest, report, versions });
                 }
                 Err(problem) => {
                     complete = false;

@@ -49,7 +49,15 @@ async fn a_rule_lives() {
     assert_eq!(tested["state"], "tested");
     let live = platform.done(author, "rule.enable", &one()).await;
     assert_eq!((&live["state"], &live["running_version"]), (&json!("live"), &json!(1)));
-    assert_eq!(live["status"]["running"], false, "no data plane has taken it: {live:#}");
+    assert_eq!(live["status"]["running"], false, "the data plane has not got it yet: {live:#}");
+    let runs = async || {
+        let look = async || {
+            let now = platform.done(author, "rule.get", &one()).await;
+            (now["status"]["running"] == true).then_some(())
+        };
+        platform.until("the data plane has the rule", look).await;
+    };
+    runs().await;
     assert_eq!(status("rule.delete", one()).await, 409, "it runs");
 
     // A change does not touch what runs, and does not run while its tests fail.
@@ -65,6 +73,7 @@ async fn a_rule_lives() {
     let back = platform.done(author, "rule.rollback", &json!({ "rule": rule, "version": 1 })).await;
     assert_eq!((&back["version"], &back["digest"]), (&json!(3), &made["digest"]));
     platform.done(author, "rule.enable", &one()).await;
+    runs().await;
     let versions = platform.done(author, "rule.versions", &one()).await;
     let running: Vec<bool> = versions["items"].as_array().unwrap().iter().map(|v| v["running"] == true).collect();
     assert_eq!(running, [false, false, true]);
