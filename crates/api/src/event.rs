@@ -194,7 +194,7 @@ pub struct EventTail {
     pub tenant: Option<TenantId>,
     /// Only events that this finds, in the grammar of `event.search`.
     #[serde(default)]
-    pub query: Text<8192>,
+    pub query: Text<2048>,
     /// How long to wait for an event, in seconds: 0 to 25; 10 where nothing is said.
     #[serde(default = "ten")]
     #[schemars(range(max = 25))]
@@ -334,7 +334,7 @@ pub struct EventValues {
     pub field: Text<128>,
     /// Only events that this finds, in the grammar of `event.search`.
     #[serde(default)]
-    pub query: Text<8192>,
+    pub query: Text<2048>,
     /// Events at or after this instant; where nothing is said, 24 hours before `until`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,

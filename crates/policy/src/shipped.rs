@@ -38,7 +38,11 @@ pub const ROLES: [ShippedRole; 10] = [
         summary: "governs everything, tenants and policies included",
         principals: PEOPLE,
     },
-    ShippedRole { id: "auditor", summary: "reads the audit log, roles and approvals; at the provider policies too", principals: PEOPLE },
+    ShippedRole {
+        id: "auditor",
+        summary: "reads the audit log, roles and approvals; at the provider policies too",
+        principals: PEOPLE,
+    },
     ShippedRole { id: "investigator", summary: "reads, and works on cases", principals: AGENTS },
     ShippedRole { id: "detection_author", summary: "reads, and writes rules and their tests", principals: AGENTS },
     ShippedRole {

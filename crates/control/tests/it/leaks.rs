@@ -84,7 +84,7 @@ fn id_places(input: &Value, own: &Things) -> Vec<(String, &'static str)> {
     let mut found = Vec::new();
     let mut look = |pointer: String, value: &Value| {
         let kind = own.iter().find(|(_, id)| value.as_str() == Some(id.as_str())).map(|(kind, _)| *kind);
-        found.extend(kind.filter(|kind| *kind != "policy").map(|kind| (pointer, kind)));
+        found.extend(kind.filter(|kind| !matches!(*kind, "policy" | "rule_text")).map(|kind| (pointer, kind)));
     };
     for (name, value) in input.as_object().into_iter().flatten() {
         look(format!("/{name}"), value);

@@ -341,7 +341,7 @@ impl Record<'_> {
         let (parent, user) = (self.chance.pick(PARENTS), self.user());
         let argument = self.chance.hex(16 + usize::try_from(self.chance.clone().below(33)).unwrap_or(0));
         let action = if encoded { "-nop -w hidden -enc " } else { self.chance.pick(ACTIONS) };
-        let known = Chance::of(5, u64::from(image.len() as u32 % 97) ^ self.chance.skewed(600)).hex(64);
+        let known = Chance::of(5, (u64::try_from(image.len()).unwrap_or(0) % 97) ^ self.chance.skewed(600)).hex(64);
         let sha256 = if digest { NEEDLE_SHA256.to_owned() } else { known };
         let (md5, imphash) = (
             Chance::of(6, u64::from_str_radix(sha256.get(..15).unwrap_or("0"), 16).unwrap_or(0)).hex(32),

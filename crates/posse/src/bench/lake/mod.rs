@@ -129,13 +129,12 @@ async fn await_drained(server: &Served, token: &str, tenants: &[String]) -> anyh
     let deadline = Instant::now() + Duration::from_secs(600);
     loop {
         let status: Value = serde_json::from_str(&server.call("GET", "/v1/lake", token, "").await?)?;
-        let behind =
-            status.get("behind_bytes").and_then(Value::as_u64).context("`lake.status` tells `behind_bytes`")?;
+        let behind = status.get("behind").and_then(Value::as_u64).context("`lake.status` tells what is `behind`")?;
         if behind == 0 {
             return Ok(());
         }
         if Instant::now() > deadline {
-            bail!("{behind} bytes of {} tenants were still not searchable after ten minutes", tenants.len());
+            bail!("{behind} records of {} tenants were still not searchable after ten minutes", tenants.len());
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
@@ -153,8 +152,8 @@ async fn compact(server: &Served, token: &str, tenants: &[String]) -> anyhow::Re
         loop {
             let state: Value = serde_json::from_str(&server.call("GET", &format!("/v1/jobs/{job}"), token, "").await?)?;
             match state.get("state").and_then(Value::as_str) {
-                Some("done" | "succeeded" | "completed") => break,
-                Some("dead" | "failed" | "cancelled") => bail!("a compaction ended as {state}"),
+                Some("done") => break,
+                Some("dead" | "cancelled") => bail!("a compaction ended as {state}"),
                 _ if Instant::now() > deadline => bail!("a compaction goes on after half an hour: {state}"),
                 _ => tokio::time::sleep(Duration::from_millis(100)).await,
             }
