@@ -438,7 +438,7 @@ fn bucket(key: u128) -> usize {
 #[inline]
 fn places(mark: u64, blocks: usize) -> (usize, [u64; 8]) {
     let blocks = u64::try_from(blocks).unwrap_or(u64::MAX) & u64::from(u32::MAX);
-    let block = usize::try_from((mark >> 32) * blocks >> 32).unwrap_or(0);
+    let block = usize::try_from(((mark >> 32) * blocks) >> 32).unwrap_or(0);
     let low = mark.wrapping_mul(0xD6E8_FEB8_6659_FD93);
     let mut bits = [0_u64; 8];
     for (bit, shift) in bits.iter_mut().zip((16..64_u32).step_by(6)) {

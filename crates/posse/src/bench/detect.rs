@@ -259,7 +259,7 @@ fn routed_in_rule(rule: Rule, profile: &Profile) -> Rule {
     let product = rule.logsource.product.clone();
     Rule {
         expr: Expr::all(vec![plain_names(gate), rule.expr]),
-        logsource: LogSource { product, category: None, service: None, ..rule.logsource },
+        logsource: LogSource { product, category: None, service: None },
         ..rule
     }
 }
