@@ -238,3 +238,12 @@ impl DiskFile for File {
         self.sync_data()
     }
 }
+
+/// Make what stands at a path durable: a file's bytes, or a folder's names. For crates that write files by other means
+/// and must not sync by themselves.
+///
+/// # Errors
+/// The path cannot be opened or synced; what it holds may be lost then, whatever a later call says.
+pub fn sync_path(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}

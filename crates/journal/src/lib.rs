@@ -28,7 +28,7 @@ mod window;
 mod writer;
 
 pub use cause::{AppendError, Cause, OpenError, ReadError};
-pub use disk::{Disk, DiskFile, Folder, write_whole};
+pub use disk::{Disk, DiskFile, Folder, sync_path, write_whole};
 pub use entry::{BatchId, Entry, Options, Position, Receipt};
 pub use header::VERSION;
 pub use journal::{Journal, Status, Tail};
