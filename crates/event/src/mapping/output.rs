@@ -29,13 +29,14 @@ pub struct Normalised {
 
 impl Normalised {
     /// Empty, with its buffers.
-    pub(super) fn clear(&mut self) {
+    pub(super) fn clear(&mut self, received: Timestamp) {
         self.json.clear();
         self.columns.clear();
         self.observables.clear();
         self.unmapped.clear();
         self.unmapped_more = false;
         (self.class_uid, self.activity_id, self.severity_id) = (0, 0, 0);
+        (self.time, self.time_from_source) = (received, false);
     }
 }
 

@@ -46,7 +46,7 @@ impl Normaliser {
     /// Turn a record into an OCSF event, in place of what `out` held. `received` is the time of a record that does
     /// not say when it happened.
     pub fn normalise(&mut self, mapping: &Mapping, record: &View<'_>, received: Timestamp, out: &mut Normalised) {
-        out.clear();
+        out.clear(received);
         if mapping.passthrough {
             pass(record, received, out);
             out.json.push_str(&String::from_utf8_lossy(record.raw()));
@@ -56,7 +56,7 @@ impl Normaliser {
         let Some(plan) = choose(mapping, &slots) else { return };
         let absent = mapping.absent.as_slice();
         let values: Values<'_> = plan.fields.iter().map(|field| evaluate_field(field, &slots, absent)).collect();
-        self.head(plan, &values, &slots, absent, received, out);
+        self.head(plan, &values, &slots, absent, out);
         self.write(plan, &values, out);
         for (field, value) in plan.fields.iter().zip(&values) {
             self.note(field, value.as_ref(), &values, out);
@@ -75,7 +75,7 @@ impl Normaliser {
         received: Timestamp,
         out: &mut Normalised,
     ) {
-        out.clear();
+        out.clear(received);
         if mapping.passthrough {
             pass(record, received, out);
             return;
@@ -90,7 +90,7 @@ impl Normaliser {
                 *value = evaluate_field(field, &slots, absent);
             }
         }
-        self.head(plan, &values, &slots, absent, received, out);
+        self.head(plan, &values, &slots, absent, out);
         for place in &plan.columns {
             if let (Some(field), Some(value)) = (plan.fields.get(*place), values.get(*place)) {
                 self.note(field, value.as_ref(), &values, out);
@@ -99,21 +99,11 @@ impl Normaliser {
     }
 
     /// Class, activity and time; and which objects have something from the source.
-    fn head(
-        &mut self,
-        plan: &Plan,
-        values: &Values<'_>,
-        slots: &Slots<'_>,
-        absent: &[String],
-        received: Timestamp,
-        out: &mut Normalised,
-    ) {
+    fn head(&mut self, plan: &Plan, values: &Values<'_>, slots: &Slots<'_>, absent: &[String], out: &mut Normalised) {
         let activity = evaluate(&plan.activity, &plan.activity_target, false, slots, absent).map(|found| found.0);
         out.class_uid = plan.class_uid;
         out.activity_id = if let Some(Value::Int(number)) = activity { number } else { 0 };
         let time = plan.fields.iter().zip(values).find(|(field, _)| field.text == "time");
-        out.time_from_source = false;
-        out.time = received;
         if let Some((_, Some((Value::Time(time), _)))) = time {
             out.time = *time;
             out.time_from_source = true;
