@@ -8,6 +8,7 @@
 //! - [`Records`], [`Batch`]: what all of them produce, and its form in the journal.
 //! - [`Admission`]: quotas, and the counts of what came in.
 //! - [`Receiver`]: a batch into the journal, and only then an acknowledgement.
+//! - [`Plane`]: all of it running, from the journal on into the lake; the data plane that `control` holds.
 
 mod admission;
 mod batch;
@@ -16,6 +17,7 @@ pub mod bulk;
 pub mod hec;
 pub mod ndjson;
 pub mod otlp;
+mod plane;
 mod receiver;
 mod records;
 pub mod syslog;
@@ -23,5 +25,6 @@ pub mod syslog;
 pub use admission::{Admission, Health, Quota, Tally};
 pub use batch::{Batch, BatchError, KIND_BATCH, Source, Stored};
 pub use body::{BodyError, Encoding, unpack};
+pub use plane::{Finding, FindingSink, Options, Pace, Plane, PlaneError};
 pub use receiver::{Accepted, Pressure, Receiver, Refused};
 pub use records::{Form, Limits, Record, Records, Reject, Rejected};

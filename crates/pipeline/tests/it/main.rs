@@ -3,12 +3,18 @@
 #[cfg(test)]
 mod batch;
 #[cfg(test)]
+mod bed;
+#[cfg(test)]
 mod body;
 #[cfg(test)]
 mod cases;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod plane;
+#[cfg(test)]
 mod receiver;
+#[cfg(test)]
+mod replay;
 #[cfg(test)]
 mod splunk;

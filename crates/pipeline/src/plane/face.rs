@@ -1,0 +1,216 @@
+//! The plane as the gate holds it: [`api::DataPlane`] over the receiver, the lake and what is known of tenants.
+
+use super::{Plane, deliver, mapping_trial, stream};
+use crate::{Pressure, Source};
+use api::{
+    Backtest, BacktestAsk, Bounds, Compacted, DataPlane, Delivered, Delivery, Detection, DetectionGet, DetectionList,
+    Detections, EntityPrevalence, Estimate, Event, EventEstimate, EventExport, EventFields, EventFiles, EventGet,
+    EventHistogram, EventProcessTree, EventQuery, EventRows, EventSearch, EventTail, EventValues, Fields, Future,
+    Histogram, LakeStatus, MappingTest, Prevalences, Problem, ProcessTree, Protocol, RuleReport, RuleSet, SourceHealth,
+    SyslogStream, TenantSetup, TurnedAway, Values,
+};
+use ids::{Scope, TenantId, Text};
+use std::sync::Arc;
+
+impl DataPlane for Plane {
+    fn deliver(&self, delivery: Delivery) -> Future<'_, Delivered> {
+        Box::pin(async move {
+            if self.behind_bytes() > self.0.behind_bytes_max {
+                let why = TurnedAway::Busy { retry_after_secs: 5 };
+                let source = Source { tenant: delivery.tenant, name: delivery.source };
+                self.0.receiver.count_refused(&source, "behind");
+                return deliver::turn_away(delivery.protocol, &why);
+            }
+            self.0.intake.deliver(delivery).await
+        })
+    }
+
+    fn turn_away(&self, protocol: Protocol, why: &TurnedAway) -> Delivered {
+        deliver::turn_away(protocol, why)
+    }
+
+    fn hec_health(&self) -> Delivered {
+        deliver::hec_health(&self.0.receiver.pressure())
+    }
+
+    fn syslog(&self, tenant: TenantId, source: Text<64>, datagrams: bool) -> Box<dyn SyslogStream> {
+        let (receiver, clock) = (Arc::clone(&self.0.receiver), Arc::clone(&self.0.clock));
+        Box::new(stream::Stream::new(receiver, clock, Source { tenant, name: source }, datagrams))
+    }
+
+    fn query<'a>(
+        &'a self,
+        scope: &'a Scope,
+        input: &'a EventQuery,
+        bounds: &'a Bounds,
+    ) -> Future<'a, Result<EventRows, Problem>> {
+        Box::pin(self.ask_query(scope, input, bounds))
+    }
+
+    fn search<'a>(
+        &'a self,
+        scope: &'a Scope,
+        input: &'a EventSearch,
+        bounds: &'a Bounds,
+    ) -> Future<'a, Result<EventRows, Problem>> {
+        Box::pin(self.ask_search(scope, input, bounds))
+    }
+
+    fn tail<'a>(
+        &'a self,
+        scope: &'a Scope,
+        input: &'a EventTail,
+        bounds: &'a Bounds,
+    ) -> Future<'a, Result<EventRows, Problem>> {
+        Box::pin(self.ask_tail(scope, input, bounds))
+    }
+
+    fn histogram<'a>(
+        &'a self,
+        scope: &'a Scope,
+        input: &'a EventHistogram,
+        bounds: &'a Bounds,
+    ) -> Future<'a, Result<Histogram, Problem>> {
+        Box::pin(self.ask_histogram(scope, input, bounds))
+    }
+
+    fn fields<'a>(
+        &'a self,
+        scope: &'a Scope,
+        input: &'a EventFields,
+        bounds: &'a Bounds,
+    ) -> Future<'a, Result<Fields, Problem>> {
+        Box::pin(self.ask_fields(scope, input, bounds))
+    }
+
+    fn values<'a>(
+        &'a self,
+        scope: &'a Scope,
+        input: &'a EventValues,
+        bounds: &'a Bounds,
+    ) -> Future<'a, Result<Values, Problem>> {
+        Box::pin(self.ask_values(scope, input, bounds))
+    }
+
+    fn event<'a>(
+        &'a self,
+        scope: &'a Scope,
+        input: &'a EventGet,
+        bounds: &'a Bounds,
+    ) -> Future<'a, Result<Event, Problem>> {
+        Box::pin(self.ask_event(scope, input, bounds))
+    }
+
+    fn process_tree<'a>(
+        &'a self,
+        scope: &'a Scope,
+        input: &'a EventProcessTree,
+        bounds: &'a Bounds,
+    ) -> Future<'a, Result<ProcessTree, Problem>> {
+        Box::pin(self.ask_process_tree(scope, input, bounds))
+    }
+
+    fn estimate<'a>(
+        &'a self,
+        scope: &'a Scope,
+        input: &'a EventEstimate,
+        bounds: &'a Bounds,
+    ) -> Future<'a, Result<Estimate, Problem>> {
+        Box::pin(self.ask_estimate(scope, input, bounds))
+    }
+
+    fn export<'a>(
+        &'a self,
+        scope: &'a Scope,
+        input: &'a EventExport,
+        bounds: &'a Bounds,
+    ) -> Future<'a, Result<EventFiles, Problem>> {
+        Box::pin(self.ask_export(scope, input, bounds))
+    }
+
+    fn detections<'a>(
+        &'a self,
+        scope: &'a Scope,
+        input: &'a DetectionList,
+        bounds: &'a Bounds,
+    ) -> Future<'a, Result<Detections, Problem>> {
+        Box::pin(self.ask_detections(scope, input, bounds))
+    }
+
+    fn detection<'a>(
+        &'a self,
+        scope: &'a Scope,
+        input: &'a DetectionGet,
+        bounds: &'a Bounds,
+    ) -> Future<'a, Result<Detection, Problem>> {
+        Box::pin(self.ask_detection(scope, input, bounds))
+    }
+
+    fn prevalence<'a>(
+        &'a self,
+        scope: &'a Scope,
+        input: &'a EntityPrevalence,
+    ) -> Future<'a, Result<Prevalences, Problem>> {
+        Box::pin(self.ask_prevalence(scope, input))
+    }
+
+    fn sources<'a>(&'a self, scope: &'a Scope) -> Future<'a, Result<Vec<(TenantId, SourceHealth)>, Problem>> {
+        Box::pin(std::future::ready(Ok(self.health(scope))))
+    }
+
+    fn status<'a>(&'a self, scope: &'a Scope) -> Future<'a, Result<LakeStatus, Problem>> {
+        Box::pin(self.ask_status(scope))
+    }
+
+    fn test_mapping(
+        &self,
+        mapping: Option<&str>,
+        mapping_text: Option<&str>,
+        samples: &[String],
+    ) -> Result<MappingTest, Problem> {
+        mapping_trial::run(mapping, mapping_text, samples, self.0.clock.now())
+    }
+
+    fn set_up(&self, setup: TenantSetup) -> Result<(), Problem> {
+        self.take_setup(setup)
+    }
+
+    fn set_rules(&self, tenant: TenantId, rules: RuleSet) -> Result<RuleReport, Problem> {
+        let (detectors, report) = self.0.packs.compile(&rules);
+        self.0.shared.tenants.set_detectors(tenant, detectors);
+        Ok(report)
+    }
+
+    fn backtest<'a>(
+        &'a self,
+        scope: &'a Scope,
+        ask: &'a BacktestAsk,
+        bounds: &'a Bounds,
+    ) -> Future<'a, Result<Backtest, Problem>> {
+        Box::pin(self.run_backtest(scope, ask, bounds))
+    }
+
+    fn compact<'a>(
+        &'a self,
+        scope: &'a Scope,
+        told: &'a (dyn Fn(u32, &str) -> bool + Send + Sync),
+    ) -> Future<'a, Result<Compacted, Problem>> {
+        Box::pin(self.run_compaction(scope, told))
+    }
+
+    fn erase(&self, tenant: TenantId) -> Future<'_, Result<(), Problem>> {
+        Box::pin(self.run_erasure(tenant))
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        if let Pressure::Stopped { cause } = self.0.receiver.pressure() {
+            return Err(format!("the log has stopped: {cause}"));
+        }
+        let trouble = self.0.shared.trouble.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        trouble.map_or(Ok(()), Err)
+    }
+
+    fn metrics(&self) -> String {
+        self.metrics_text()
+    }
+}

@@ -1,0 +1,236 @@
+//! Upkeep: small files merged, rows past their time removed, a tenant erased, a rule tried on what the lake holds.
+
+use super::Plane;
+use super::ask::{provenance, unmasked};
+use super::finding::Seen;
+use super::rules::Matcher;
+use super::transform::{Portion, choose, line};
+use crate::Source;
+use api::{Backtest, BacktestAsk, Bounds, Compacted, Cut, Keep, Problem, ProblemKind, RuleSet};
+use catalog::{File, FileId, LEVEL_DAY, Pruned, RowGroup};
+use event::Parser;
+use event::mapping::{Normalised, Normaliser};
+use ids::{EventId, Scope, TenantId, Text, Timestamp};
+use journal::Position;
+use lake::Search;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+/// Files that no snapshot shows are unlinked after so long, when no question reads them any more.
+const FORGOTTEN: Duration = Duration::from_secs(600);
+/// Events of one step of a backtest.
+const STEP: usize = 5_000;
+
+fn failed(what: &'static str) -> impl Fn(lake::LakeError) -> Problem {
+    move |error| {
+        tracing::error!(error = %super::runner::error_text(&error), "{what}");
+        Problem::new(ProblemKind::Unavailable, what)
+    }
+}
+
+fn unavailable(error: catalog::CatalogError) -> Problem {
+    tracing::error!(error = %super::runner::error_text(&error), "the catalog cannot be read");
+    Problem::new(ProblemKind::Unavailable, "the lake's catalog cannot be reached now")
+}
+
+impl Plane {
+    pub(super) async fn run_compaction(
+        &self,
+        scope: &Scope,
+        told: &(dyn Fn(u32, &str) -> bool + Send + Sync),
+    ) -> Result<Compacted, Problem> {
+        let state = self.0.lake.catalog().load().await.map_err(unavailable)?;
+        let ours = |file: &&File| file.row_groups.iter().any(|run| scope.covers(ids::Owner::Tenant(run.tenant)));
+        let before: Vec<&File> = state.files.values().filter(ours).collect();
+        let mut done = Compacted {
+            files_before: u64::try_from(before.len()).unwrap_or(u64::MAX),
+            bytes_before: before.iter().map(|file| file.bytes).sum(),
+            ..Compacted::default()
+        };
+        let mut days: BTreeMap<_, Vec<FileId>> = BTreeMap::new();
+        for file in &before {
+            days.entry((file.class_uid, file.day)).or_default().push(file.id);
+        }
+        let small = |files: &Vec<FileId>| {
+            let level = |id: &FileId| state.files.get(id).map_or(LEVEL_DAY, |file| file.level);
+            files.len() > 1 || files.iter().any(|id| level(id) < LEVEL_DAY)
+        };
+        let work: Vec<Vec<FileId>> = days.into_values().filter(small).collect();
+        let steps = u32::try_from(work.len()).unwrap_or(u32::MAX).max(1);
+        for (number, files) in (0_u32..).zip(&work) {
+            if !told(number.saturating_mul(900).checked_div(steps).unwrap_or(0), "files of a day are merged") {
+                break;
+            }
+            self.0.lake.compact(files, LEVEL_DAY).await.map_err(failed("files could not be merged"))?;
+        }
+        if told(900, "what is past its time is removed") {
+            let (keeps, now, scope) = (self.keeps(), self.0.clock.now(), scope.clone());
+            let keep = move |file: &File, run: &RowGroup| {
+                !scope.covers(ids::Owner::Tenant(run.tenant))
+                    || keeps.get(&run.tenant).is_none_or(|keep| stays(keep, file, run, now))
+            };
+            let dropped = self.0.lake.drop_runs(keep).await.map_err(failed("rows could not be removed"))?;
+            done.rows_removed = dropped.dropped;
+            let before = now.minus(FORGOTTEN);
+            self.0.lake.unlink_forgotten(before).await.map_err(failed("old files could not be removed"))?;
+        }
+        let state = self.0.lake.catalog().load().await.map_err(unavailable)?;
+        let after: Vec<&File> = state.files.values().filter(ours).collect();
+        done.files_after = u64::try_from(after.len()).unwrap_or(u64::MAX);
+        done.bytes_after = after.iter().map(|file| file.bytes).sum();
+        Ok(done)
+    }
+
+    fn keeps(&self) -> HashMap<TenantId, Keep> {
+        let tenants = self.0.shared.tenants.now();
+        tenants.iter().filter_map(|(id, tenant)| Some((*id, tenant.setup()?.keep.clone()))).collect()
+    }
+
+    pub(super) async fn run_erasure(&self, tenant: TenantId) -> Result<(), Problem> {
+        self.0.lake.erase(tenant).await.map_err(failed("the tenant's rows could not be removed"))?;
+        self.0.lake.catalog().prune(Pruned::Tenant(tenant)).await.map_err(unavailable)?;
+        self.0.shared.fares().forget(tenant);
+        Ok(())
+    }
+
+    /// A rule over what the lake holds, newest first, each record read as it was when it came.
+    pub(super) async fn run_backtest(
+        &self,
+        scope: &Scope,
+        ask: &BacktestAsk,
+        bounds: &Bounds,
+    ) -> Result<Backtest, Problem> {
+        unmasked(bounds)?;
+        let started = self.0.clock.now();
+        let set = RuleSet { digest: ask.rule.digest.clone(), rules: vec![ask.rule.clone()], ..RuleSet::default() };
+        let (detectors, report) = self.0.packs.compile(&set);
+        let Some(detectors) = detectors else {
+            let reason = report.faults.first().map_or("holds no rule", |fault| fault.reason.as_str());
+            return Err(Problem::fault("/text", reason.to_owned()));
+        };
+        let deadline = tokio::time::Instant::now() + bounds.time_max;
+        let mut tried = Trial { matcher: Matcher::default(), detectors, portion: Portion::default(), events: 0 };
+        let (mut after, mut cut) = (None, None);
+        let told = loop {
+            let search = Search {
+                scope: scope.clone(),
+                query: format!("NOT class_uid:{}", super::finding::CLASS),
+                from: Some(ask.since),
+                to: Some(ask.until),
+                columns: ["id", "tenant", "source", "received", "raw"].map(str::to_owned).to_vec(),
+                rows_max: STEP,
+                after,
+            };
+            let page = self.within(bounds, self.0.lake.search(search), "/text").await?;
+            let place = |name: &str| page.answer.columns.iter().position(|column| column.name == name);
+            let places = ["id", "tenant", "source", "received", "raw"].map(place);
+            for row in &page.answer.rows {
+                let cell = |at: usize| places.get(at).copied().flatten().and_then(|place| row.get(place)?.as_str());
+                self.try_one(&mut tried, scope, [cell(0), cell(1), cell(2), cell(3), cell(4)]);
+            }
+            if page.next.is_none() {
+                break page.answer.provenance;
+            }
+            if tokio::time::Instant::now() >= deadline {
+                cut = Some(Cut::Time);
+                break page.answer.provenance;
+            }
+            after = page.next;
+        };
+        let findings = tried.portion.findings;
+        let shown = findings.iter().take(super::ask::rows_max(bounds));
+        Ok(Backtest {
+            items: shown.filter_map(|one| super::found::of_ocsf(&one.ocsf, one.tenant, started, false)).collect(),
+            findings: u64::try_from(findings.len()).unwrap_or(u64::MAX),
+            events: tried.events,
+            complete: cut.is_none(),
+            cut,
+            provenance: provenance(&told, started, self.0.clock.now()),
+        })
+    }
+
+    fn try_one(&self, tried: &mut Trial, scope: &Scope, [id, tenant, source, received, raw]: [Option<&str>; 5]) {
+        let (Some(id), Some(raw)) = (id.and_then(|id| id.parse::<EventId>().ok()), raw) else { return };
+        let tenant = match scope {
+            Scope::Tenant(tenant) => Some(*tenant),
+            _ => tenant.and_then(|tenant| tenant.parse().ok()),
+        };
+        let Some(tenant) = tenant else { return };
+        tried.events = tried.events.saturating_add(1);
+        let received: Timestamp = received.and_then(|time| time.parse().ok()).unwrap_or_default();
+        let source = Source { tenant, name: Text::new(source.unwrap_or_default()).unwrap_or_default() };
+        let reading = self.0.shared.tenants.now().get(&tenant).cloned().unwrap_or_default().reading(&source.name);
+        let made;
+        let json = if raw.starts_with('{') {
+            raw.as_bytes()
+        } else {
+            made = line(raw, received);
+            &made
+        };
+        let mut parser = Parser::new();
+        let Ok(view) = parser.parse(json) else { return };
+        let Some(mapping) = choose(&reading, &view) else { return };
+        let mut event = Normalised::default();
+        Normaliser::new().normalise_columns(mapping, &view, received, &mut event);
+        let place = Position { segment: id.segment, offset: id.offset };
+        let seen = Seen { id, event: &event, source: &source, received, place, index: id.index };
+        tried.matcher.matches(&tried.detectors, mapping.name(), &view, &seen, &mut tried.portion);
+    }
+}
+
+/// A backtest under way.
+struct Trial {
+    matcher: Matcher,
+    detectors: Arc<super::rules::Detectors>,
+    portion: Portion,
+    events: u64,
+}
+
+/// Whether a run of rows is still within its time, or held.
+fn stays(keep: &Keep, file: &File, run: &RowGroup, now: Timestamp) -> bool {
+    let own = keep.by_class.iter().find(|(class, _)| *class == file.class_uid).map(|(_, days)| *days);
+    let Some(days) = own.or(keep.days) else { return true };
+    let newest = run.time_max.max(file.received_max);
+    let held = keep.holds.iter().any(|(_, from, to)| run.time_max >= *from && run.time_min < *to);
+    held || now.since(newest) <= DAY.saturating_mul(days)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_is_counted_from_the_later_of_event_and_receipt_and_holds_keep() {
+        let day = |number: i64| Timestamp::from_micros(number * 86_400_000_000);
+        let run = RowGroup {
+            tenant: TenantId::derive(&[b"a"]),
+            rows: 1,
+            bytes: 1,
+            time_min: day(10),
+            time_max: day(10),
+            filter: None,
+        };
+        let file = |received| File {
+            id: FileId::new(1),
+            path: "x".to_owned(),
+            class_uid: 4001,
+            day: catalog::Day::of(day(10)),
+            rows: 1,
+            bytes: 1,
+            footer_bytes: 1,
+            row_groups: vec![run.clone()],
+            level: LEVEL_DAY,
+            received_min: received,
+            received_max: received,
+        };
+        let keep = Keep { days: Some(30), by_class: vec![(4001, 5)], holds: Vec::new() };
+        assert!(stays(&keep, &file(day(10)), &run, day(15)));
+        assert!(!stays(&keep, &file(day(10)), &run, day(16)));
+        assert!(stays(&keep, &file(day(12)), &run, day(16)), "it came later than it happened");
+        let held = Keep { holds: vec![("m".to_owned(), day(9), day(11))], ..keep.clone() };
+        assert!(stays(&held, &file(day(10)), &run, day(99)));
+        assert!(stays(&Keep::default(), &file(day(10)), &run, day(99)), "nothing said keeps for ever");
+    }
+}
