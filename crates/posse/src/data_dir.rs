@@ -2,9 +2,11 @@
 //! is readable by its owner only.
 
 use crate::config::{self, Config};
+use crate::telemetry;
 use anyhow::{Context as _, bail};
 use control::{Control, Offline, Opened, Rate, Registry, Settings};
 use ids::{Clock, Entropy, Timestamp};
+use pipeline::Plane;
 use seal::{Digest, SystemEntropy};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -23,8 +25,8 @@ impl Clock for SystemClock {
     }
 }
 
-/// Open the state in a folder and the gate on it.
-pub(crate) async fn open(data_dir: &Path, config: &Config) -> anyhow::Result<Control> {
+/// Open the state and the telemetry in a folder, and the gate on both.
+pub(crate) async fn open(data_dir: &Path, config: &Config) -> anyhow::Result<(Control, Plane)> {
     std::fs::create_dir_all(data_dir).with_context(|| format!("`{}` cannot be made", data_dir.display()))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
@@ -33,7 +35,10 @@ pub(crate) async fn open(data_dir: &Path, config: &Config) -> anyhow::Result<Con
         Some(file) => (store::Config::postgres(read_secret(file)?), "postgres"),
         None => (store::Config::sqlite(data_dir), "sqlite"),
     };
+    let state = target.target.clone();
     let store = Store::open(target, clock.clone(), entropy.clone()).await.context("the state cannot be opened")?;
+    // After the state: its lock says that nobody else has the folder.
+    let plane = telemetry::open(data_dir, state, &clock, &entropy).await?;
     let opened = Opened {
         store,
         clock,
@@ -41,20 +46,21 @@ pub(crate) async fn open(data_dir: &Path, config: &Config) -> anyhow::Result<Con
         settings: settings(config, engine),
         registry: Registry::platform(),
         master_key,
-        plane: None,
+        plane: Some(Arc::new(plane.clone())),
     };
     let token_file = data_dir.join("bootstrap-token");
-    opened.open(|token| write_secret(&token_file, token)).await.context("the gate cannot be opened")
+    let control = opened.open(|token| write_secret(&token_file, token)).await.context("the gate cannot be opened")?;
+    Ok((control, plane))
 }
 
 /// Open a folder for one offline command, as `system` plus the user of the operating system.
-pub(crate) async fn open_offline(data_dir: &Path) -> anyhow::Result<Offline> {
+pub(crate) async fn open_offline(data_dir: &Path) -> anyhow::Result<(Offline, Plane)> {
     if !data_dir.is_dir() {
         bail!("`{}` is no folder; name the data folder of a server that is not running", data_dir.display());
     }
-    let control = open(data_dir, &config::read_file(None, data_dir)?).await?;
+    let (control, plane) = open(data_dir, &config::read_file(None, data_dir)?).await?;
     let user = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "unknown".to_owned());
-    Ok(control.offline(&user))
+    Ok((control.offline(&user), plane))
 }
 
 fn settings(config: &Config, engine: &'static str) -> Settings {

@@ -1,8 +1,9 @@
 //! What the server needs besides the gate: readiness, measurements, randomness for request ids.
 
-use api::{Call, Credential, Door as _, Future, Origin, Problem, Reply};
+use api::{Call, Credential, DataPlane as _, Door as _, Future, Origin, Problem, Reply};
 use control::Control;
 use ids::{Clock, Entropy};
+use pipeline::Plane;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -30,6 +31,7 @@ struct OperationLabel {
 /// The server's view of the rest.
 pub(crate) struct PlatformHooks {
     control: Control,
+    plane: Plane,
     registry: Registry,
     calls: Family<Labels, Counter>,
     durations: Family<OperationLabel, Histogram, fn() -> Histogram>,
@@ -38,7 +40,7 @@ pub(crate) struct PlatformHooks {
 }
 
 impl PlatformHooks {
-    pub(crate) fn new(control: Control) -> Self {
+    pub(crate) fn new(control: Control, plane: Plane) -> Self {
         let mut registry = Registry::with_prefix("posse");
         let calls = Family::default();
         let durations: Family<OperationLabel, Histogram, fn() -> Histogram> =
@@ -48,7 +50,7 @@ impl PlatformHooks {
         registry.register("call_duration_seconds", "Time from request to answer", durations.clone());
         registry.register("store_batches", "Batches committed since the start", batches.clone());
         registry.register("store_calls", "Calls committed since the start", committed.clone());
-        Self { control, registry, calls, durations, batches, committed }
+        Self { control, plane, registry, calls, durations, batches, committed }
     }
 }
 
@@ -64,7 +66,7 @@ impl Hooks for PlatformHooks {
     fn ready(&self) -> Future<'_, Result<(), String>> {
         Box::pin(async move {
             match self.control.store().health() {
-                Health::Ready => Ok(()),
+                Health::Ready => self.plane.ready(),
                 Health::ReadOnly { reason } => Err(reason.to_string()),
                 Health::Closed => Err("the store is closed".to_owned()),
             }
@@ -96,6 +98,12 @@ impl Hooks for PlatformHooks {
                 tracing::error!(%error, "measurements cannot be written");
                 Problem::internal()
             })?;
+            // The encoder's end mark stands once, after all.
+            let end = "# EOF\n";
+            let own = text.strip_suffix(end).unwrap_or(&text).len();
+            text.truncate(own);
+            text.push_str(&self.plane.metrics());
+            text.push_str(end);
             Ok(text)
         })
     }

@@ -6,11 +6,12 @@ mod config;
 mod data_dir;
 mod hooks;
 mod serve;
+mod telemetry;
 
 use cli::{Other, Program, Surroundings};
 use std::io::IsTerminal;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Many small pieces are made and dropped for each call; this allocator halves what that costs. What a thread asks of it
 /// is counted for `posse bench detect`; docs/decisions/dependencies.md says what that costs.
@@ -39,14 +40,26 @@ fn main() -> ExitCode {
             };
         }
     }
+    // One folder is opened once: for its gate and, where records come in, for its data plane.
+    let opened: Arc<Mutex<Option<pipeline::Plane>>> = Arc::default();
+    let opened_before = Arc::clone(&opened);
     let program = Program {
         specs: api::specs(),
         version: env!("CARGO_PKG_VERSION"),
         others: vec![SERVE, BENCH],
-        open_data_dir: Some(Box::new(|folder| {
+        open_data_dir: Some(Box::new(move |folder| {
+            let opened = Arc::clone(&opened);
             Box::pin(async move {
-                let opened = data_dir::open_offline(&folder).await;
-                opened.map(|door| Arc::new(door) as Arc<dyn api::Door>).map_err(|error| format!("{error:#}"))
+                let (door, plane) = data_dir::open_offline(&folder).await.map_err(|error| format!("{error:#}"))?;
+                *opened.lock().unwrap_or_else(PoisonError::into_inner) = Some(plane);
+                Ok(Arc::new(door) as Arc<dyn api::Door>)
+            })
+        })),
+        ingest: Some(Box::new(move |_| {
+            let plane = opened_before.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            Box::pin(async move {
+                let plane = plane.ok_or_else(|| "the data folder is not open".to_owned())?;
+                Ok(Arc::new(telemetry::Offline(plane)) as Arc<dyn cli::Ingest>)
             })
         })),
     };
