@@ -13,6 +13,7 @@ mod command;
 mod door;
 mod exit;
 mod export;
+mod import;
 mod input;
 mod mcp;
 mod operate;
@@ -26,6 +27,7 @@ mod target;
 mod teach;
 
 pub use exit::Exit;
+pub use import::{Ingest, Taken};
 pub use teach::reference;
 
 use api::{Door, Future, Spec};
@@ -36,6 +38,9 @@ use std::sync::Arc;
 
 /// Opens a data folder and starts the gate in this process: what `--data-dir` does.
 pub type OpenDataDir = Box<dyn Fn(PathBuf) -> Future<'static, Result<Arc<dyn Door>, String>>>;
+
+/// Opens a data folder to take records into it: what `import --data-dir` does.
+pub type OpenIngest = Box<dyn Fn(PathBuf) -> Future<'static, Result<Arc<dyn Ingest>, String>>>;
 
 /// A command of the binary that is not an operation, for the help.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +61,8 @@ pub struct Program {
     pub others: Vec<Other>,
     /// How to open a data folder, where the binary can.
     pub open_data_dir: Option<OpenDataDir>,
+    /// How to take records into a data folder, where the binary can.
+    pub ingest: Option<OpenIngest>,
 }
 
 /// What surrounds the process: passed in, so that a test can be one.

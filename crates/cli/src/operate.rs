@@ -7,7 +7,7 @@ use crate::remote::Remote;
 use crate::show::{Format, Shown};
 use crate::source::Input;
 use crate::target::Target;
-use crate::{Exit, Program, audit_folder, exit, export, input, mcp, policy_check, rules};
+use crate::{Exit, Program, audit_folder, exit, export, import, input, mcp, policy_check, rules};
 use api::{Problem, Spec};
 use clap::ArgMatches;
 use serde_json::Value;
@@ -34,6 +34,9 @@ pub(crate) async fn carry_out(program: &Program, matches: &ArgMatches, around: &
             Ok(remote) => mcp::bridge(&remote, around).await,
             Err(trouble) => say(&trouble, Format::Table, &[], around.errors),
         };
+    }
+    if family == import::COMMAND {
+        return import::run(program, below, around).await;
     }
     let Some((word, matches)) = below.subcommand() else {
         let text = format!("`{family}` is carried out by the binary that holds it, not by this one");
@@ -99,7 +102,7 @@ fn streams(spec: &Spec, input: &mut Value, format: Format) -> bool {
     true
 }
 
-async fn transport(
+pub(crate) async fn transport(
     program: &Program,
     matches: &ArgMatches,
     around: &Around<'_>,

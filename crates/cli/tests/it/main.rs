@@ -27,7 +27,7 @@ pub(crate) struct Ran {
 
 /// The program with every operation there is.
 pub(crate) fn program() -> Program {
-    Program { specs: api::specs(), version: "0.0.0", others: Vec::new(), open_data_dir: None }
+    Program { specs: api::specs(), version: "0.0.0", others: Vec::new(), open_data_dir: None, ingest: None }
 }
 
 /// A command line and what surrounds it.
