@@ -128,6 +128,7 @@ struct NamedSource {
     services: Vec<String>,
     categories: Vec<String>,
     service_field: Option<String>,
+    category_field: Option<String>,
 }
 
 impl Profile {
@@ -202,18 +203,25 @@ impl NamedSource {
         if logsource.product.as_ref().is_some_and(|product| *product != self.product) {
             return Gate::Closed("another product");
         }
-        if let Some(category) = &logsource.category
-            && !self.categories.contains(category)
-        {
-            return Gate::Closed("another category");
+        let mut all = Vec::new();
+        match (&logsource.category, &self.category_field) {
+            (Some(category), Some(field)) => all.push(text_test(field, category)),
+            (Some(category), None) if !self.categories.contains(category) => {
+                return Gate::Closed("another category");
+            }
+            _ => {}
         }
         match (&logsource.service, &self.service_field) {
-            (Some(service), Some(field)) => Gate::Open(text_test(field, service)),
-            (Some(service), None) if !self.services.is_empty() && !self.services.contains(service) => {
-                Gate::Closed("another service")
+            (Some(service), Some(field)) => all.push(text_test(field, service)),
+            // A record that tells its category comes from no service that rules name.
+            (Some(service), None)
+                if !self.services.contains(service) && (self.category_field.is_some() || !self.services.is_empty()) =>
+            {
+                return Gate::Closed("another service");
             }
-            _ => Gate::Open(Expr::And(Vec::new())),
+            _ => {}
         }
+        Gate::Open(Expr::all(all))
     }
 }
 
@@ -330,6 +338,7 @@ fn tables() -> Tables {
             services: texts(node.entry("service")),
             categories: texts(node.entry("category")),
             service_field: node.entry("service_field").and_then(Node::as_text).map(str::to_owned),
+            category_field: node.entry("category_field").and_then(Node::as_text).map(str::to_owned),
         };
         tables.sources.insert(name.clone(), source);
     }

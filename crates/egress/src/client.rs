@@ -136,8 +136,13 @@ impl Resolve for Resolver {
         Box::pin(async move {
             let host = name.as_str().to_owned();
             let found = tokio::net::lookup_host((host.as_str(), 0)).await;
-            let addresses: Vec<SocketAddr> =
-                found.map_err(|_| Refused(Some(Failure::Unresolved { host: host.clone() })))?.collect();
+            let mut addresses: Vec<SocketAddr> = found.into_iter().flatten().collect();
+            if addresses.is_empty() {
+                addresses = policy.remembered(&host).iter().map(|address| SocketAddr::new(*address, 0)).collect();
+            }
+            if addresses.is_empty() {
+                return Err(Refused(Some(Failure::Unresolved { host })).into());
+            }
             for address in &addresses {
                 policy.judge_address(&host, address.ip()).map_err(|failure| Refused(Some(failure)))?;
             }

@@ -89,6 +89,8 @@ pub struct Policy {
     pub pause_timeout: Duration,
     /// How many bytes an answer's body may have.
     pub body_bytes_max: usize,
+    /// Where a name led before; used where the resolver has no answer. Judged like any other address.
+    pub remembered: Vec<(String, Vec<IpAddr>)>,
 }
 
 impl Policy {
@@ -101,6 +103,7 @@ impl Policy {
             connect_timeout: Duration::from_secs(10),
             pause_timeout: Duration::from_secs(60),
             body_bytes_max: 16 << 20,
+            remembered: Vec::new(),
         }
     }
 
@@ -120,6 +123,11 @@ impl Policy {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Where a name led before.
+    pub(crate) fn remembered(&self, host: &str) -> &[IpAddr] {
+        self.remembered.iter().find(|(name, _)| name == host).map_or(&[], |(_, addresses)| addresses)
     }
 
     /// Judge an address that a name resolved to.

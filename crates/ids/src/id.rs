@@ -165,6 +165,8 @@ ids! {
     RunId = "run";
     /// A sensor: the program on a host.
     SensorId = "sensor";
+    /// A task that the platform signed for a sensor.
+    SensorTaskId = "sensortask";
     /// A service key: the identity of a program.
     ServiceKeyId = "service";
     /// A customer or environment.

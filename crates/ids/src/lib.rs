@@ -15,7 +15,7 @@ mod time;
 pub use event_id::EventId;
 pub use id::{
     AgentId, ApprovalId, AssignmentId, CallId, CaseId, CredentialId, DetectionId, JobId, KillSwitchId, MissionId,
-    ParseIdError, PolicyId, RoleId, RuleExceptionId, RuleId, RulePackId, RunId, SensorId, ServiceKeyId, TenantId,
+    ParseIdError, PolicyId, RoleId, RuleExceptionId, RuleId, RulePackId, RunId, SensorId, SensorTaskId, ServiceKeyId, TenantId,
     UserId,
 };
 pub use principal::{Principal, PrincipalKind};

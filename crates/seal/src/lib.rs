@@ -14,7 +14,7 @@ mod signing;
 mod token;
 
 pub use canonical::{CanonicalError, INTEGER_MAX, canonical_json};
-pub use digest::{Digest, ParseDigestError, sha256_parts};
+pub use digest::{Digest, Hasher, ParseDigestError, sha256_parts};
 pub use entropy::{SeededEntropy, SystemEntropy};
 pub use mac::Mac;
 pub use password::{PasswordCost, PasswordError, PasswordHash};

@@ -24,8 +24,9 @@ use crate::view::View;
 use std::sync::LazyLock;
 
 /// The mapping files that ship with the product; earlier ones are asked first when a record is recognised.
-const FILES: [(&str, &str); 16] = [
+const FILES: [(&str, &str); 17] = [
     ("windows", include_str!("../../../../content/mappings/windows.toml")),
+    ("sensor", include_str!("../../../../content/mappings/sensor.toml")),
     ("cloudtrail", include_str!("../../../../content/mappings/cloudtrail.toml")),
     ("ocsf", include_str!("../../../../content/mappings/ocsf.toml")),
     ("zeek", include_str!("../../../../content/mappings/zeek.toml")),

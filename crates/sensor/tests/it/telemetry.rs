@@ -1,0 +1,183 @@
+//! What sources see of real processes, connections and files.
+
+use crate::rig::{Seen, has_ebpf, is_root, marker, text};
+use sensor::source::{Mode, WatchList};
+use sensor::{Choice, TelemetryOptions};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::net::{TcpListener, TcpStream};
+use std::process::Command;
+
+fn options(choice: Choice) -> TelemetryOptions {
+    TelemetryOptions { choice, files: None, computer: Some("host.test".to_owned()), ..TelemetryOptions::default() }
+}
+
+fn creation(record: &Value, word: &str) -> bool {
+    record["Category"] == "process_creation" && text(record, "CommandLine").contains(word)
+}
+
+#[test]
+fn a_process_is_recorded_with_all_that_is_known() {
+    if !has_ebpf("a_process_is_recorded_with_all_that_is_known") {
+        return;
+    }
+    let seen = Seen::start(&options(Choice::Ebpf));
+    let word = marker("exec");
+    let script = format!(": {word}; /bin/cat /dev/null; exit 3");
+    let mut child = Command::new("/bin/sh").args(["-c", &script]).current_dir("/usr/share").spawn().unwrap();
+    let pid = child.id();
+    assert_eq!(child.wait().unwrap().code(), Some(3));
+    let shell = &seen.wait(1, |record| creation(record, &word))[0];
+    let guid = text(shell, "ProcessGuid").to_owned();
+    let ended =
+        seen.wait(1, |record| record["Category"] == "process_termination" && text(record, "ProcessGuid") == guid);
+    assert_eq!(ended[0]["ExitCode"], 3, "{}", ended[0]);
+    assert_eq!(shell["ProcessId"], pid);
+    assert!(guid.starts_with(&sensor::boot_id().unwrap()));
+    assert_eq!(text(shell, "CommandLine"), format!("/bin/sh -c : {word}; /bin/cat /dev/null; exit 3"));
+    assert_eq!(text(shell, "CurrentDirectory"), "/usr/share");
+    assert_eq!(shell["UserId"], 0);
+    assert_eq!(text(shell, "User"), "root");
+    assert_eq!(text(shell, "Computer"), "host.test");
+    assert_eq!(shell["ParentProcessId"], std::process::id());
+    assert_eq!(text(shell, "ParentImage"), std::env::current_exe().unwrap().to_str().unwrap());
+    let image = std::fs::canonicalize("/bin/sh").unwrap();
+    assert_eq!(text(shell, "Image"), image.to_str().unwrap());
+    let digest = seal::Digest::of(&std::fs::read(image).unwrap()).to_hex();
+    assert_eq!(text(shell, "Hashes"), format!("SHA256={digest}"));
+    let cat = seen.wait(1, |record| record["Category"] == "process_creation" && record["ParentProcessGuid"] == *guid);
+    assert_eq!(text(&cat[0], "CommandLine"), "/bin/cat /dev/null");
+    assert!(text(&cat[0], "ParentCommandLine").contains(&word));
+}
+
+#[test]
+fn every_process_of_a_burst_is_recorded_once_or_counted() {
+    if !has_ebpf("every_process_of_a_burst_is_recorded_once_or_counted") {
+        return;
+    }
+    let count: usize = std::env::var("POSSE_SENSOR_BURST").map_or(2_000, |text| text.parse().unwrap());
+    let seen = Seen::start(&options(Choice::Ebpf));
+    let word = marker("burst");
+    let script = format!("i=0; while [ $i -lt {count} ]; do /bin/true {word} $i; i=$((i+1)); done");
+    assert!(Command::new("/bin/sh").args(["-c", &script]).status().unwrap().success());
+    let one =
+        |record: &Value| creation(record, &format!("true {word} ")) && !text(record, "CommandLine").contains("while");
+    seen.wait(count, one);
+    let lost: u64 = seen.local.health().iter().map(|source| source.lost).sum();
+    let records = seen.stop();
+    let maker =
+        records.iter().find(|record| creation(record, &word) && text(record, "CommandLine").contains("while")).unwrap();
+    let mut times: BTreeMap<&str, usize> = BTreeMap::new();
+    for record in records.iter().filter(|record| one(record)) {
+        *times.entry(text(record, "CommandLine")).or_default() += 1;
+        assert_eq!(record["ParentProcessGuid"], maker["ProcessGuid"], "{record}");
+        assert!(record["Hashes"].is_string(), "{record}");
+    }
+    assert!(times.values().all(|times| *times == 1), "recorded twice: {times:?}");
+    let missing = count - times.len();
+    println!("burst of {count}: {} recorded, {missing} missing, {lost} counted as lost", times.len());
+    assert!(u64::try_from(missing).unwrap() <= lost, "{missing} of {count} missing, {lost} counted as lost");
+    let sequences: Vec<u64> = records.iter().filter_map(|record| record["Sequence"].as_u64()).collect();
+    assert!(sequences.windows(2).all(|pair| pair[1] == pair[0] + 1));
+}
+
+#[test]
+fn who_makes_a_process_stays_its_parent() {
+    if !has_ebpf("who_makes_a_process_stays_its_parent") {
+        return;
+    }
+    let seen = Seen::start(&options(Choice::Ebpf));
+    let word = marker("orphan");
+    // The inner shell ends at once; by the time of its exec the kernel has given the sleeper to another parent.
+    let script = format!("sh -c '(/bin/sleep 0.2; exec /bin/echo {word}) & exit 0' >/dev/null; sleep 0.5");
+    assert!(Command::new("/bin/sh").args(["-c", &script]).status().unwrap().success());
+    let echo = seen.wait(1, |record| text(record, "CommandLine") == format!("/bin/echo {word}")).remove(0);
+    let maker =
+        seen.wait(1, |record| creation(record, &word) && text(record, "CommandLine").starts_with("sh -c (/bin/sleep"));
+    assert_eq!(echo["ParentProcessGuid"], maker[0]["ProcessGuid"], "{echo}");
+}
+
+#[test]
+fn connections_are_recorded_at_both_ends() {
+    if !has_ebpf("connections_are_recorded_at_both_ends") {
+        return;
+    }
+    // Listens before the sensor starts, so that listeners that are there already are known too.
+    let four = TcpListener::bind("127.0.0.1:0").unwrap();
+    let seen = Seen::start(&options(Choice::Ebpf));
+    let six = TcpListener::bind("[::1]:0").unwrap();
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    assert!(TcpStream::connect(closed).is_err());
+    for listener in [&four, &six] {
+        let address = listener.local_addr().unwrap();
+        let from = TcpStream::connect(address).unwrap().local_addr().unwrap();
+        let both = |record: &Value| {
+            record["Category"] == "network_connection"
+                && record["DestinationPort"] == address.port()
+                && record["SourcePort"] == from.port()
+                && record["SourceIp"] == from.ip().to_string()
+                && record["DestinationIp"] == address.ip().to_string()
+                && record["Established"] == true
+                && record["ProcessId"] == std::process::id()
+                && text(record, "Image").contains("it-")
+        };
+        let found = seen.wait(2, both);
+        assert_eq!(found.len(), 2, "{address}");
+        assert_ne!(found[0]["Initiated"], found[1]["Initiated"]);
+    }
+    let refused = |record: &Value| record["DestinationPort"] == closed.port() && record["Established"] == false;
+    assert_eq!(seen.wait(1, refused).len(), 1);
+}
+
+#[test]
+fn changes_of_watched_files_are_recorded() {
+    if !has_ebpf("changes_of_watched_files_are_recorded") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().canonicalize().unwrap();
+    std::fs::create_dir(root.join("deep")).unwrap();
+    let list = WatchList { folders: vec![(root.clone(), 2)], folders_max: 100 };
+    let seen = Seen::start(&TelemetryOptions { files: Some(list), ..options(Choice::Ebpf) });
+    let path = |name: &str| root.join(name).to_str().unwrap().to_owned();
+    let script = format!(
+        "echo one > {0}/deep/a; mv {0}/deep/a {0}/b; echo two >> {0}/b; rm {0}/b; mkdir {0}/new; sleep 0.4; echo > {0}/new/c",
+        root.display()
+    );
+    assert!(Command::new("/bin/sh").args(["-c", &script]).status().unwrap().success());
+    let of = |category: &str, name: &str| {
+        let target = path(name);
+        let found = seen.wait(1, |record| record["Category"] == category && record["TargetFilename"] == *target);
+        assert!(!found.is_empty(), "{category} {name}");
+        found[0].clone()
+    };
+    let made = of("file_event", "deep/a");
+    assert_eq!(made["User"], "root");
+    assert!(text(&made, "CommandLine").contains("echo one"), "{made}");
+    of("file_change", "deep/a");
+    assert_eq!(of("file_rename", "b")["SourceFilename"], *path("deep/a"));
+    assert!(text(&of("file_rename", "b"), "CommandLine").starts_with("mv "));
+    of("file_change", "b");
+    assert!(text(&of("file_delete", "b"), "CommandLine").starts_with("rm "));
+    assert_eq!(of("file_event", "new")["FileType"], "folder");
+    of("file_change", "new/c");
+}
+
+#[test]
+fn without_ebpf_processes_are_still_recorded() {
+    if !is_root("without_ebpf_processes_are_still_recorded") {
+        return;
+    }
+    let seen = Seen::start(&options(Choice::ProcConnector));
+    let word = marker("fallback");
+    assert!(Command::new("/bin/sh").args(["-c", &format!(": {word}; sleep 0.3")]).status().unwrap().success());
+    let shell = &seen.wait(1, |record| creation(record, &word))[0];
+    assert_eq!(shell["Origin"], "proc_connector");
+    assert_eq!(shell["ParentProcessId"], std::process::id());
+    assert!(shell["Hashes"].is_string());
+    let guid = text(shell, "ProcessGuid").to_owned();
+    let ended =
+        seen.wait(1, |record| record["Category"] == "process_termination" && text(record, "ProcessGuid") == guid);
+    assert_eq!(ended[0]["ExitCode"], 0);
+    assert_eq!(seen.local.health()[0].mode, Mode::ProcConnector);
+}
