@@ -325,7 +325,8 @@ int on_state(u64 *context) {
     map_delete(&connecting, &key);
   } else if (before == SYN_RECV && after == ESTABLISHED) {
     send_connection(sock, KIND_ACCEPT, map_lookup(&listening, &port), 1, port.netns);
-  } else if (before == LISTEN) {
+  } else if (before == LISTEN && after == CLOSE) {
+    // A connection that arrives begins as a copy of its listener, so it leaves that state too, but not for this one.
     map_delete(&listening, &port);
   }
   return 0;

@@ -88,12 +88,12 @@ impl Net {
     fn new() -> Self {
         let name = format!("posse{}", std::process::id());
         ip(&format!("netns add {name}s"));
-        ip(&format!("-n {name}s link add br type bridge"));
-        ip(&format!("-n {name}s link set br up"));
+        ip(&format!("-n {name}s link add name posse0 type bridge"));
+        ip(&format!("-n {name}s link set posse0 up"));
         for (index, place) in [(1, "h"), (2, "p"), (3, "t")] {
             ip(&format!("netns add {name}{place}"));
             ip(&format!("-n {name}s link add v{place} type veth peer name e0 netns {name}{place}"));
-            ip(&format!("-n {name}s link set v{place} master br up"));
+            ip(&format!("-n {name}s link set v{place} master posse0 up"));
             ip(&format!("-n {name}{place} addr add 10.77.0.{index}/24 dev e0"));
             ip(&format!("-n {name}{place} addr add fd77::{index}/64 dev e0 nodad"));
             ip(&format!("-n {name}{place} link set e0 up"));

@@ -122,7 +122,8 @@ fn connections_are_recorded_at_both_ends() {
                 && text(record, "Image").contains("it-")
         };
         let found = seen.wait(2, both);
-        assert_eq!(found.len(), 2, "{address}");
+        let near = seen.wait(0, |record| record["DestinationPort"] == address.port());
+        assert_eq!(found.len(), 2, "{address}: {near:#?}");
         assert_ne!(found[0]["Initiated"], found[1]["Initiated"]);
     }
     let refused = |record: &Value| record["DestinationPort"] == closed.port() && record["Established"] == false;
