@@ -46,7 +46,7 @@ impl Template {
             Self::Fields(fields) => fields.iter().flat_map(|(_, inner)| inner.expressions()).collect(),
             Self::Items(items) => items.iter().flat_map(Self::expressions).collect(),
             Self::Mixed(parts) => {
-                let value = |part| if let &Part::Value(ref inner) = part { Some(inner) } else { None };
+                let value = |part: &'_ Part| if let Part::Value(inner) = part { Some(inner) } else { None };
                 parts.iter().filter_map(value).collect()
             }
             Self::Plain(_) => Vec::new(),

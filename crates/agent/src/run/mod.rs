@@ -30,7 +30,7 @@ pub struct Plan {
     /// How much it may use.
     pub budgets: Budgets,
     /// The operations that the charter lists and the platform has.
-    pub tools: Toolset,
+    pub tools: Arc<Toolset>,
     /// What drives it.
     pub procedure: Procedure,
     /// What it was started with.

@@ -36,7 +36,7 @@ pub(crate) fn plan(procedure: Procedure, input: Value) -> Plan {
         run: RunId::derive(&[b"a run"]),
         charter: Digest::of(b"charter"),
         budgets: Budgets { steps: 40, tokens: 10_000, money_micros: 0, seconds: 600, actions: 3 },
-        tools: tools(),
+        tools: Arc::new(tools()),
         procedure,
         input,
     }
