@@ -30,6 +30,9 @@ pub struct Change {
     pub cursors: Vec<(String, Vec<u8>)>,
     /// Sightings to add to the entity summary.
     pub entities: Vec<EntityCount>,
+    /// Cursors that must stand so before the change; none: that is not there yet. Otherwise
+    /// [`CatalogError::Moved`](crate::CatalogError::Moved).
+    pub was: Vec<(String, Option<Vec<u8>>)>,
     /// Files that must still be part of the table besides those removed.
     pub expect: Vec<FileId>,
     /// What happened, for people: at most 200 characters are kept.

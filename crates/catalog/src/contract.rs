@@ -14,6 +14,9 @@ pub enum CatalogError {
     /// Somebody else removed the file first; nothing was applied. Load and plan again.
     #[error("file {0} is not part of the table any more")]
     Conflict(FileId),
+    /// A cursor does not stand where the change expects it; nothing was applied. Load to see who moved it.
+    #[error("the cursor `{0}` stands elsewhere")]
+    Moved(String),
     /// The change breaks a rule; nothing was applied.
     #[error("the change is refused")]
     Refused(#[from] Refused),

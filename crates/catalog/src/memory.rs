@@ -59,6 +59,11 @@ impl Memory {
                 return Err(CatalogError::Conflict(*id));
             }
         }
+        for (name, was) in &change.was {
+            if inner.state.cursors.get(name) != was.as_ref() {
+                return Err(CatalogError::Moved(name.clone()));
+            }
+        }
         let removed: Vec<&File> = change.remove.iter().filter_map(|id| inner.state.files.get(id)).collect();
         let holds: Vec<Hold> = inner.holds.values().cloned().collect();
         change.check(&self.table, removed.iter().copied(), &holds)?;

@@ -12,6 +12,7 @@ mod error;
 mod explore;
 mod export;
 mod external;
+mod fence;
 mod filter;
 mod filters;
 mod find;

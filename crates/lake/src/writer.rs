@@ -4,19 +4,20 @@
 //! at. Must never acknowledge anything: the durable log does that, the cursor says from where to replay it.
 
 use crate::entity::Sightings;
+use crate::fence;
 use crate::filter::ObservableSet;
 use crate::hot::{Chunk, HotBatch};
 use crate::lake::Inner;
 use crate::schema::places_of;
 use crate::write::{FileWriter, RUN_ROWS_MAX, Shape, count, rarely_repeats};
 use crate::{LakeError, Row};
-use catalog::{CatalogError, Change, Committed, Day, File, Intent, LEVEL_FLUSH, NewFile};
+use catalog::{CatalogError, Change, Committed, Day, File, FileId, Intent, LEVEL_FLUSH, NewFile, State};
 use datafusion::arrow::array::{ArrayRef, UInt32Array};
 use datafusion::arrow::compute::{concat, take};
 use ids::{EventId, TenantId};
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// zstd's level for files that a compaction will soon replace.
 const ZSTD_FLUSH: i32 = 3;
@@ -40,7 +41,8 @@ pub struct Writer {
     sealed: Vec<Arc<HotBatch>>,
     sightings: Sightings,
     /// What a flush that failed gave back.
-    returned: Arc<std::sync::Mutex<Vec<Taken>>>,
+    returned: Arc<Mutex<Vec<Taken>>>,
+    fence: Arc<AtomicU64>,
     flushing: Arc<AtomicBool>,
 }
 
@@ -54,6 +56,8 @@ impl std::fmt::Debug for Inner {
 struct Taken {
     batches: Vec<Arc<HotBatch>>,
     sightings: Sightings,
+    /// Files of an attempt of which nobody knows whether the catalog has it.
+    doubt: Option<Vec<NewFile>>,
 }
 
 impl std::fmt::Debug for Taken {
@@ -70,7 +74,9 @@ impl std::fmt::Debug for Sightings {
 
 impl Writer {
     pub(crate) fn new(inner: Arc<Inner>, cursors: BTreeMap<String, Vec<u8>>) -> Self {
+        let fence = Arc::new(fence::number(cursors.get(fence::CURSOR)).into());
         Self {
+            fence,
             inner,
             cursors,
             chunk: Chunk::new(),
@@ -130,17 +136,17 @@ impl Writer {
             return Err(LakeError::Busy);
         }
         self.seal();
-        let mut taken =
-            Taken { batches: std::mem::take(&mut self.sealed), sightings: std::mem::take(&mut self.sightings) };
-        let returned = std::mem::take(&mut *self.returned.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-        for earlier in returned {
-            taken.batches.extend(earlier.batches);
-            taken.sightings.merge(earlier.sightings);
-        }
+        let mut taken = std::mem::take(&mut *self.returned.lock().unwrap_or_else(PoisonError::into_inner));
+        taken.push(Taken {
+            batches: std::mem::take(&mut self.sealed),
+            sightings: std::mem::take(&mut self.sightings),
+            doubt: None,
+        });
         Ok(Flush {
             inner: Arc::clone(&self.inner),
-            taken: Some(taken),
+            taken,
             cursors,
+            fence: Arc::clone(&self.fence),
             returned: Arc::clone(&self.returned),
             flushing: Arc::clone(&self.flushing),
         })
@@ -164,42 +170,51 @@ pub struct Flushed {
 #[derive(Debug)]
 pub struct Flush {
     inner: Arc<Inner>,
-    taken: Option<Taken>,
+    taken: Vec<Taken>,
     cursors: Vec<(String, Vec<u8>)>,
-    returned: Arc<std::sync::Mutex<Vec<Taken>>>,
+    returned: Arc<Mutex<Vec<Taken>>>,
+    fence: Arc<AtomicU64>,
     flushing: Arc<AtomicBool>,
 }
 
 impl Drop for Flush {
     fn drop(&mut self) {
-        if let Some(taken) = self.taken.take() {
-            self.returned.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(taken);
-        }
+        let taken = std::mem::take(&mut self.taken);
+        self.returned.lock().unwrap_or_else(PoisonError::into_inner).extend(taken);
         self.flushing.store(false, Ordering::Release);
     }
 }
 
 impl Flush {
-    /// Write, sync, commit with the cursors, swap the snapshot.
+    /// Write, sync, commit with the cursors, swap the snapshot. Where an earlier attempt ended without anybody knowing how,
+    /// that is found out first, so that no row is written twice.
     ///
     /// # Errors
-    /// The disk or the catalog failed. Nothing was committed, except where the catalog itself cannot say: then the next
-    /// opening will, and until then rows are hot that may be in files too, so open again before going on.
+    /// The disk or the catalog failed. Nothing was committed, except where the catalog itself cannot say: the next flush,
+    /// or the next opening, finds out.
     pub async fn run(mut self) -> Result<Flushed, LakeError> {
         let inner = Arc::clone(&self.inner);
-        let Some(taken) = self.taken.as_ref() else { return Ok(Flushed::default()) };
-        let (batches, stamp) = (taken.batches.clone(), inner.clock.now().as_micros());
-        let writing = Arc::clone(&inner);
+        self.settle().await?;
+        self.unite();
+        let batches: Vec<Arc<HotBatch>> = self.taken.iter().flat_map(|taken| &taken.batches).cloned().collect();
+        let entities = self.taken.iter().flat_map(|taken| taken.sightings.counts()).collect();
+        let (writing, stamp) = (Arc::clone(&inner), inner.clock.now().as_micros());
+        let own = batches.clone();
         let staged = tokio::task::spawn_blocking(move || {
-            let files = write_all(&writing, &batches, stamp)?;
+            let files = write_all(&writing, &own, stamp)?;
             writing.folder.stage(files, stamp)
         });
         let staged = staged.await.map_err(|error| LakeError::Worker(error.to_string()))??;
+        let number = self.fence.load(Ordering::Acquire);
+        let (was, fenced) = fence::raise(number);
+        let mut cursors = self.cursors.clone();
+        cursors.push(fenced);
         let change = Change {
             intent: Intent::Append,
             add: staged.files.clone(),
-            cursors: std::mem::take(&mut self.cursors),
-            entities: taken.sightings.counts(),
+            cursors,
+            was: vec![was],
+            entities,
             note: "flush".to_owned(),
             ..Change::default()
         };
@@ -207,14 +222,14 @@ impl Flush {
         let committed = match commit(&inner, &change).await {
             Ok(committed) => committed,
             Err(Uncommitted::Unknown(error)) => {
+                self.taken.iter_mut().for_each(|taken| taken.doubt = Some(change.add.clone()));
                 staged.leave();
                 return Err(error.into());
             }
             Err(Uncommitted::No(error)) => return Err(error.into()),
         };
-        let files: Vec<File> = committed.ids.iter().zip(&change.add).map(|(id, new)| File::of(*id, new)).collect();
-        inner.filters.remember(&committed.ids, &change.add);
-        inner.current.publish(committed.snapshot, files, &[], &taken.batches);
+        self.fence.store(number + 1, Ordering::Release);
+        show(&inner, &committed, &change.add, &batches);
         drop(one);
         let done = Flushed {
             snapshot: committed.snapshot,
@@ -223,9 +238,66 @@ impl Flush {
             bytes: change.add.iter().map(|file| file.bytes).sum(),
         };
         staged.keep();
-        self.taken = None;
+        self.taken.clear();
         Ok(done)
     }
+
+    /// Make one piece of all that was taken: it is in files or not as a whole.
+    fn unite(&mut self) {
+        let mut whole = self.taken.pop().unwrap_or_default();
+        for taken in std::mem::take(&mut self.taken) {
+            whole.batches.extend(taken.batches);
+            whole.sightings.merge(taken.sightings);
+        }
+        self.taken.push(whole);
+    }
+
+    /// Find out how an attempt ended of which nobody knows: a commit that moves the fence makes sure that it cannot happen
+    /// any more, or is refused because it has happened.
+    async fn settle(&mut self) -> Result<(), LakeError> {
+        let inner = Arc::clone(&self.inner);
+        if self.taken.iter().all(|taken| taken.doubt.is_none()) {
+            return Ok(());
+        }
+        let number = self.fence.load(Ordering::Acquire);
+        let (was, fenced) = fence::raise(number);
+        let change = Change { was: vec![was], cursors: vec![fenced], ..Change::default() };
+        let one = inner.changing.lock().await;
+        match inner.catalog.commit(change).await {
+            Ok(_) => self.fence.store(number + 1, Ordering::Release),
+            Err(CatalogError::Moved(_)) => {
+                let state = inner.catalog.load().await?;
+                self.fence.store(fence::number(state.cursors.get(fence::CURSOR)), Ordering::Release);
+                self.taken.retain(|taken| {
+                    let Some(files) = &taken.doubt else { return true };
+                    let Some(ids) = ids_of(&state, files) else { return true };
+                    show(&inner, &Committed { snapshot: state.snapshot, ids }, files, &taken.batches);
+                    false
+                });
+            }
+            Err(error) => return Err(error.into()),
+        }
+        drop(one);
+        for taken in &mut self.taken {
+            for file in taken.doubt.take().iter().flatten() {
+                inner.folder.remove(&file.path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Put committed files in the place of the rows that they hold.
+fn show(inner: &Inner, committed: &Committed, added: &[NewFile], batches: &[Arc<HotBatch>]) {
+    let files: Vec<File> = committed.ids.iter().zip(added).map(|(id, new)| File::of(*id, new)).collect();
+    inner.filters.remember(&committed.ids, added);
+    inner.current.publish(committed.snapshot, files, &[], batches);
+}
+
+/// The numbers of files by their paths; none where one is not part of the table.
+fn ids_of(state: &State, files: &[NewFile]) -> Option<Vec<FileId>> {
+    let by_path: BTreeMap<&str, FileId> = state.files.values().map(|file| (file.path.as_str(), file.id)).collect();
+    files.iter().map(|file| by_path.get(file.path.as_str()).copied()).collect()
 }
 
 /// A commit that is not known to have happened.
@@ -244,13 +316,13 @@ pub(crate) async fn commit(inner: &Inner, change: &Change) -> Result<Committed, 
         Err(error) => return Err(Uncommitted::No(error)),
     };
     let Ok(state) = inner.catalog.load().await else { return Err(Uncommitted::Unknown(error)) };
-    let id = |new: &NewFile| state.files.values().find(|file| file.path == new.path).map(|file| file.id);
-    let ids: Option<Vec<_>> = change.add.iter().map(id).collect();
+    let ids = ids_of(&state, &change.add);
     let gone = change.remove.iter().all(|id| !state.files.contains_key(id));
     let set = change.cursors.iter().all(|(name, bytes)| state.cursors.get(name) == Some(bytes));
     match ids {
         Some(ids) if gone && set => Ok(Committed { snapshot: state.snapshot, ids }),
-        _ => Err(Uncommitted::No(error)),
+        // It may still arrive: a connection that broke says nothing of what was sent over it.
+        _ => Err(Uncommitted::Unknown(error)),
     }
 }
 

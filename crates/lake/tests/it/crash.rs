@@ -7,8 +7,8 @@ use catalog::{
 };
 use ids::{Clock, Scope, Timestamp};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 
 /// What a failing catalog does with a commit.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -19,12 +19,17 @@ enum Commit {
     Forget,
     /// Does not do it and loses the answer.
     Lose,
+    /// Loses the answer, and does it only when the next commit comes.
+    Late,
 }
 
 struct Faulty {
     inner: Memory,
     commit: Option<Commit>,
     left: AtomicI64,
+    /// Loads that fail.
+    deaf: AtomicI64,
+    late: Mutex<Option<Change>>,
 }
 
 impl Catalog for Faulty {
@@ -32,15 +37,26 @@ impl Catalog for Faulty {
         self.inner.table()
     }
     fn load(&self) -> Answer<'_, State> {
+        if self.deaf.fetch_sub(1, Ordering::Relaxed) > 0 {
+            return Box::pin(async { Err(CatalogError::Unavailable("away".into())) });
+        }
         self.inner.load()
     }
     fn commit(&self, change: Change) -> Answer<'_, Committed> {
         Box::pin(async move {
             let away = || CatalogError::Unavailable("away".into());
+            let late = self.late.lock().unwrap().take();
+            if let Some(late) = late {
+                self.inner.commit(late).await?;
+            }
             if self.left.fetch_sub(1, Ordering::Relaxed) > 0 {
                 match self.commit {
                     Some(Commit::Refuse) => return Err(CatalogError::Conflict(FileId::new(0))),
                     Some(Commit::Lose) => return Err(away()),
+                    Some(Commit::Late) => {
+                        *self.late.lock().unwrap() = Some(change);
+                        return Err(away());
+                    }
                     Some(Commit::Forget) => {
                         self.inner.commit(change).await?;
                         return Err(away());
@@ -108,18 +124,30 @@ fn rows() -> u64 {
 
 #[tokio::test]
 async fn commits_that_fail_leave_rows_hot_and_no_files() {
-    for commit in [Commit::Refuse, Commit::Forget, Commit::Lose] {
+    for (commit, deaf) in [
+        (Commit::Refuse, 0),
+        (Commit::Forget, 0),
+        (Commit::Lose, 0),
+        (Commit::Late, 0),
+        // Neither the commit's answer nor what came of it: rows were once written as often as it was tried.
+        (Commit::Forget, 1),
+        (Commit::Lose, 1),
+        (Commit::Late, 1),
+    ] {
         let clock = clock();
         let inner = Memory::new(lake::table().unwrap(), Arc::clone(&clock) as Arc<dyn Clock>);
-        let catalog = Arc::new(Faulty { inner, commit: Some(commit), left: AtomicI64::new(1) });
+        let left = AtomicI64::new(1);
+        let catalog = Arc::new(Faulty { inner, commit: Some(commit), left, deaf: 0.into(), late: Mutex::default() });
+        let faulty = Arc::clone(&catalog);
         let mut bed = Bed::with(catalog, clock, no_sync()).await;
         bed.append(&given());
+        faulty.deaf.store(deaf, Ordering::Relaxed);
         let first = bed.writer.start_flush(vec![("journal".to_owned(), b"7".to_vec())]).unwrap().run().await;
-        assert_eq!(first.is_ok(), commit == Commit::Forget, "{commit:?}");
-        assert_eq!(bed.count(Scope::Provider).await, rows(), "{commit:?}");
+        assert_eq!(first.is_ok(), commit == Commit::Forget && deaf == 0, "{commit:?}, deaf {deaf}");
+        assert_eq!(bed.count(Scope::Provider).await, rows(), "{commit:?}, deaf {deaf}");
         bed.flush().await;
-        assert_eq!(bed.count(Scope::Provider).await, rows(), "{commit:?}");
-        assert_eq!(reopened(&bed).await, rows(), "{commit:?}");
+        assert_eq!(bed.count(Scope::Provider).await, rows(), "{commit:?}, deaf {deaf}");
+        assert_eq!(reopened(&bed).await, rows(), "{commit:?}, deaf {deaf}");
     }
 }
 

@@ -191,10 +191,14 @@ impl Threads {
 /// Read the log to its end, then wait for more; ends when it is told to and nothing is left.
 fn read(shared: &Shared, journal: &Journal, from: Position, out: &SyncSender<Work>) {
     let mut reader = journal.reader(from);
+    let mut sent = from;
     for number in 0.. {
         let work = loop {
+            let durable = journal.durable();
             match gather(shared, &mut reader) {
                 Ok(Some((frames, next))) => break Work { number, frames, next },
+                // The log may end in a segment without entries: that is read, too.
+                Ok(None) if durable > sent => break Work { number, frames: Vec::new(), next: durable },
                 Ok(None) if shared.stopping() => return,
                 Ok(None) => {
                     // That the log stopped is told by whoever appends to it.
@@ -217,6 +221,7 @@ fn read(shared: &Shared, journal: &Journal, from: Position, out: &SyncSender<Wor
                 }
             }
         };
+        sent = work.next;
         let small = work.frames.len() < 64;
         if out.send(work).is_err() {
             return;

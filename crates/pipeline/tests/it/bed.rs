@@ -21,7 +21,7 @@ pub(crate) struct Ticking(std::sync::atomic::AtomicI64);
 
 impl Clock for Ticking {
     fn now(&self) -> Timestamp {
-        Timestamp::from_micros(self.0.fetch_add(1_000, std::sync::atomic::Ordering::Relaxed))
+        Timestamp::from_micros(self.0.fetch_add(1_000, Ordering::Relaxed))
     }
 }
 
@@ -54,12 +54,14 @@ impl Mortal {
         self.dead.store(dead, Ordering::SeqCst);
     }
 
-    fn alive<'a, T: 'a>(&'a self, answer: Answer<'a, T>) -> Answer<'a, T> {
+    /// An answer of a call that was made already: a dead process does not hear it.
+    fn alive<'a, T: Send + 'a>(&'a self, answer: Answer<'a, T>) -> Answer<'a, T> {
         Box::pin(async move {
-            if self.dead.load(Ordering::SeqCst) {
-                return Err(CatalogError::Unavailable("the process is dead".into()));
+            let answered = answer.await;
+            match self.dead.load(Ordering::SeqCst) {
+                true => Err(CatalogError::Unavailable("the process is dead".into())),
+                false => answered,
             }
-            answer.await
         })
     }
 }
@@ -170,8 +172,9 @@ pub(crate) async fn deliver(plane: &Plane, delivery: Delivery) -> Delivered {
 
 pub(crate) async fn caught_up(plane: &Plane) {
     let waited = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(5));
         while !plane.caught_up() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            ticks.tick().await;
         }
     };
     tokio::time::timeout(Duration::from_secs(60), waited).await.expect("the plane catches up");

@@ -19,6 +19,7 @@ pub(super) async fn apply(
     change: &Change,
     now: Timestamp,
 ) -> Result<(Committed, Tenants), CatalogError> {
+    stand(connection, &change.was).await?;
     let removed = live(connection, tenants, &change.remove).await?;
     live(connection, tenants, &change.expect).await?;
     let holds = if change.remove.is_empty() { Vec::new() } else { hold::list(connection).await? };
@@ -36,6 +37,18 @@ pub(super) async fn apply(
 fn named(change: &Change) -> impl Iterator<Item = TenantId> {
     let groups = change.add.iter().flat_map(|file| &file.row_groups).map(|group| group.tenant);
     groups.chain(change.entities.iter().map(|count| count.tenant))
+}
+
+/// Whether cursors stand where the change expects them.
+async fn stand(connection: &mut Connection, was: &[(String, Option<Vec<u8>>)]) -> Result<(), CatalogError> {
+    for (name, was) in was {
+        let rows = connection.rows(statement::CURSOR_READ, values![name]).await.map_err(failed)?;
+        let stands = rows.first().map(|row| row.blob(0)).transpose().map_err(failed)?;
+        if stands != *was {
+            return Err(CatalogError::Moved(name.clone()));
+        }
+    }
+    Ok(())
 }
 
 /// These files, all of which must be part of the table.

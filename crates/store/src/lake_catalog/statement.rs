@@ -90,6 +90,7 @@ statements! {
     FILTER_PLACES = "SELECT position FROM posse_row_group WHERE data_file_id = $1 ORDER BY position";
     FILTER_LIST = "SELECT position, filter FROM posse_filter WHERE data_file_id = $1 ORDER BY position";
     CURSOR_LIST = "SELECT name, value FROM posse_cursor ORDER BY name";
+    CURSOR_READ = "SELECT value FROM posse_cursor WHERE name = $1";
     CURSOR_WRITE = "INSERT INTO posse_cursor (name, value) VALUES ($1, $2) \
         ON CONFLICT (name) DO UPDATE SET value = excluded.value";
 
