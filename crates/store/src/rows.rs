@@ -5,45 +5,65 @@
 
 use crate::engine::{Connection, Fault, Row, Value};
 
-/// The most rows of one statement. 64 rows of 17 columns stay far below both engines' limits (32766 and 65535).
+/// The most rows of one question. 64 rows of 17 columns stay far below both engines' limits (32766 and 65535).
 pub(crate) const ROWS_MAX: usize = 64;
 
-/// The most rows that one statement writes. SQLite looks each `$n` up in a list of all of a statement's names, so that
-/// long statements cost more for each row than short ones; measured best between 8 and 32.
-const WRITTEN_MAX: usize = 16;
-
 const SIZES: [usize; 7] = [64, 32, 16, 8, 4, 2, 1];
+
+/// Rows that one statement writes, besides those of a question.
+const WRITTEN_SIZES: [usize; 8] = [256, 64, 32, 16, 8, 4, 2, 1];
 
 /// A statement whose middle is a list of tuples: `head ($1,$2),($3,$4) tail`.
 pub(crate) struct Bulk {
     width: usize,
     // INVARIANT: from the largest size to 1, so that any count can be made up.
     texts: [(usize, &'static str); SIZES.len()],
+    // INVARIANT: as `texts`.
+    written: [Written; WRITTEN_SIZES.len()],
+}
+
+/// A statement that writes so many rows, for each engine. `SQLite` looks each `$n` up in a list of all of a statement's
+/// names, which makes long statements dearer for each row than short ones; a bare `?` has no name.
+struct Written {
+    rows: usize,
+    sqlite: &'static str,
+    postgres: &'static str,
+}
+
+fn text(head: &str, tail: &str, rows: usize, width: usize, place: impl Fn(usize) -> String) -> &'static str {
+    let tuples: Vec<String> = (0..rows)
+        .map(|row| {
+            let places: Vec<String> = (1..=width).map(|column| place(row * width + column)).collect();
+            format!("({})", places.join(", "))
+        })
+        .collect();
+    format!("{head} {} {tail}", tuples.join(", ")).leak()
 }
 
 impl Bulk {
-    /// Tuples of `width` values between `head` and `tail`, after `fixed` values that `head` or `tail` uses itself.
+    /// Tuples of `width` values between `head` and `tail`, after `fixed` values that `head` or `tail` uses itself. One
+    /// that writes has none.
     ///
     /// The texts live as long as the process, as the constants they are made of.
     pub(crate) fn new(head: &str, fixed: usize, width: usize, tail: &str) -> Self {
-        let texts = SIZES.map(|size| {
-            let tuples: Vec<String> = (0..size)
-                .map(|row| {
-                    let places: Vec<String> =
-                        (1..=width).map(|column| format!("${}", fixed + row * width + column)).collect();
-                    format!("({})", places.join(", "))
-                })
-                .collect();
-            let text: &'static str = format!("{head} {} {tail}", tuples.join(", ")).leak();
-            (size, text)
+        let numbered = |place: usize| format!("${}", fixed + place);
+        let texts = SIZES.map(|rows| (rows, text(head, tail, rows, width, numbered)));
+        let written = WRITTEN_SIZES.map(|rows| {
+            let postgres = match texts.iter().find(|(size, _)| *size == rows) {
+                Some((_, text)) => text,
+                None => text(head, tail, rows, width, numbered),
+            };
+            let sqlite = if fixed == 0 { text(head, tail, rows, width, |_| "?".to_owned()) } else { postgres };
+            Written { rows, sqlite, postgres }
         });
-        Self { width, texts }
+        Self { width, texts, written }
     }
 
-    /// All texts, for the test that prepares each on both engines.
+    /// All texts of an engine, for the test that prepares each.
     #[cfg(test)]
-    pub(crate) fn texts(&self) -> impl Iterator<Item = &'static str> {
-        self.texts.iter().map(|(_, text)| *text)
+    pub(crate) fn texts(&self, sqlite: bool) -> impl Iterator<Item = &'static str> {
+        let written = move |one: &Written| if sqlite { one.sqlite } else { one.postgres };
+        self.written.iter().map(written).chain(self.texts.iter().map(|(_, text)| *text))
     }
 
     /// Run for all `rows` (values one after the other, `width` to a row): the fewest statements whose sizes add up.
@@ -51,8 +71,12 @@ impl Bulk {
         // Taken from the front: splitting the rest off would copy all of it for each statement.
         let mut rest = rows.into_iter();
         let mut changed = 0;
-        for (size, text) in self.texts.iter().filter(|(size, _)| *size <= WRITTEN_MAX) {
-            let values = size * self.width;
+        for written in &self.written {
+            let values = written.rows * self.width;
+            let text = match connection {
+                Connection::Sqlite(_) => written.sqlite,
+                Connection::Postgres(_) => written.postgres,
+            };
             while rest.len() >= values && rest.len() > 0 {
                 changed += connection.execute(text, rest.by_ref().take(values).collect()).await?;
             }
@@ -92,8 +116,8 @@ mod tests {
     #[test]
     fn a_text_numbers_its_places_after_the_fixed_ones() {
         let bulk = Bulk::new("SELECT $1 IN (VALUES", 1, 2, ")");
-        assert_eq!(bulk.texts().last(), Some("SELECT $1 IN (VALUES ($2, $3) )"));
-        assert!(bulk.texts().nth(5).is_some_and(|text| text.ends_with("($2, $3), ($4, $5) )")));
+        assert_eq!(bulk.texts(false).last(), Some("SELECT $1 IN (VALUES ($2, $3) )"));
+        assert!(bulk.texts(false).any(|text| text.ends_with("($2, $3), ($4, $5) )")));
     }
 
     #[test]

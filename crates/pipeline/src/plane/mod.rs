@@ -133,7 +133,7 @@ impl Plane {
     /// # Errors
     /// [`PlaneError`].
     pub fn open(options: Options) -> Result<Self, PlaneError> {
-        let mut log = options.log.clone();
+        let mut log = options.log;
         let mut salt = [0_u8; 8];
         options.entropy.fill(&mut salt);
         log.salt = u64::from_le_bytes(salt);

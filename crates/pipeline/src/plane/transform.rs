@@ -99,7 +99,8 @@ impl Transform {
         for (index, record) in stored.records().enumerate() {
             let index = u32::try_from(index).unwrap_or(u32::MAX);
             self.counter = self.counter.wrapping_add(1);
-            let sample = sampled.saturating_add(share.sampled) < SAMPLE_FIRST || self.counter % SAMPLE_EVERY == 0;
+            let sample =
+                sampled.saturating_add(share.sampled) < SAMPLE_FIRST || self.counter.is_multiple_of(SAMPLE_EVERY);
             share.events = share.events.saturating_add(1);
             share.bytes = share.bytes.saturating_add(u64::try_from(record.raw.len()).unwrap_or(0));
             self.record(&around, index, &record, sample, &mut share, out);
@@ -128,11 +129,19 @@ impl Transform {
             Form::Syslog | Form::Text => Cow::Owned(line(&text, received)),
         };
         let mut parser = std::mem::take(&mut self.parser);
-        match parser.parse(&json) {
+        // A record that brings the program to a fault of its own must not stop all that come after it.
+        let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match parser.parse(&json) {
             Ok(view) => self.event(around, index, record, &text, &view, sample, share, out),
-            Err(fault) => self.dead_letter(around, index, &text, &fault, share, out),
+            Err(fault) => self.dead_letter(around, index, &text, (reason(&fault), &fault.to_string()), share, out),
+        }));
+        if read.is_err() {
+            tracing::error!(position = %around.place, index, "a record brought its reader to a panic; it is a dead letter");
+            *self = Self { counter: self.counter, ..Self::new() };
+            let why = ("reader_failed", "the reader failed on this record, which is a fault of the program");
+            self.dead_letter(around, index, &text, why, share, out);
+        } else {
+            self.parser = parser;
         }
-        self.parser = parser;
     }
 
     #[expect(clippy::too_many_arguments, reason = "the record's parts, each borrowed from another place")]
@@ -207,11 +216,10 @@ impl Transform {
         around: &Around<'_>,
         index: u32,
         text: &str,
-        fault: &ParseFault,
+        (reason, fault): (&'static str, &str),
         share: &mut Share,
         out: &mut Portion,
     ) {
-        let reason = reason(fault);
         let count = share.dead.entry(reason).or_default();
         *count = count.saturating_add(1);
         let event = Normalised {
