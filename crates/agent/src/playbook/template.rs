@@ -21,6 +21,15 @@ pub(crate) enum Part {
     Value(Expression),
 }
 
+impl Part {
+    fn value(&self) -> Option<&Expression> {
+        match self {
+            Self::Text(_) => None,
+            Self::Value(expression) => Some(expression),
+        }
+    }
+}
+
 impl Template {
     /// Read a value; `path` leads to it, for the fault.
     pub(crate) fn read(value: &Value, path: &str) -> Result<Self, (String, ExpressionError)> {
@@ -45,10 +54,7 @@ impl Template {
         match self {
             Self::Fields(fields) => fields.iter().flat_map(|(_, inner)| inner.expressions()).collect(),
             Self::Items(items) => items.iter().flat_map(Self::expressions).collect(),
-            Self::Mixed(parts) => {
-                let value = |part: &'_ Part| if let Part::Value(inner) = part { Some(inner) } else { None };
-                parts.iter().filter_map(value).collect()
-            }
+            Self::Mixed(parts) => parts.iter().filter_map(Part::value).collect(),
             Self::Plain(_) => Vec::new(),
             Self::Whole(expression) => vec![expression],
         }
