@@ -73,6 +73,8 @@ impl Format {
             Self::WindowsFlat
         } else if has("eventSource") && has("eventName") {
             Self::Named("cloudtrail".to_owned())
+        } else if has("RecordVersion") && has("Category") && has("BootId") {
+            Self::Named("sensor".to_owned())
         } else if has("_path") {
             Self::Named("zeek".to_owned())
         } else if has("eventType") && has("actor") && has("published") {

@@ -1,7 +1,7 @@
 //! The rules that ship, embedded from `content/rules`: the texts as they are, and the tests that lie beside them.
 
 /// Every shipped rule: its file below `content/rules`, and its text.
-pub const RULES: [(&str, &str); 27] = [
+pub const RULES: [(&str, &str); 33] = [
     (
         "cloudtrail/access_key_for_another.yml",
         include_str!("../../../content/rules/cloudtrail/access_key_for_another.yml"),
@@ -19,6 +19,24 @@ pub const RULES: [(&str, &str); 27] = [
     ("cloudtrail/logging_stopped.yml", include_str!("../../../content/rules/cloudtrail/logging_stopped.yml")),
     ("cloudtrail/root_account_used.yml", include_str!("../../../content/rules/cloudtrail/root_account_used.yml")),
     ("linux/download_piped_to_shell.yml", include_str!("../../../content/rules/linux/download_piped_to_shell.yml")),
+    ("linux/host_autostart_written.yml", include_str!("../../../content/rules/linux/host_autostart_written.yml")),
+    (
+        "linux/host_credential_file_named.yml",
+        include_str!("../../../content/rules/linux/host_credential_file_named.yml"),
+    ),
+    (
+        "linux/host_decoded_payload_to_shell.yml",
+        include_str!("../../../content/rules/linux/host_decoded_payload_to_shell.yml"),
+    ),
+    ("linux/host_discovery_burst.yml", include_str!("../../../content/rules/linux/host_discovery_burst.yml")),
+    (
+        "linux/host_download_piped_to_shell.yml",
+        include_str!("../../../content/rules/linux/host_download_piped_to_shell.yml"),
+    ),
+    (
+        "linux/host_program_in_temporary_folder_connects.yml",
+        include_str!("../../../content/rules/linux/host_program_in_temporary_folder_connects.yml"),
+    ),
     ("linux/kernel_module_loaded.yml", include_str!("../../../content/rules/linux/kernel_module_loaded.yml")),
     ("linux/loader_preload_written.yml", include_str!("../../../content/rules/linux/loader_preload_written.yml")),
     ("linux/reverse_shell.yml", include_str!("../../../content/rules/linux/reverse_shell.yml")),
@@ -50,7 +68,7 @@ pub const RULES: [(&str, &str); 27] = [
 ];
 
 /// The tests beside the rules, in the same order: a list of cases in JSON, as `rule.test` takes them.
-pub const TESTS: [(&str, &str); 27] = [
+pub const TESTS: [(&str, &str); 33] = [
     (
         "cloudtrail/access_key_for_another.tests.json",
         include_str!("../../../content/rules/cloudtrail/access_key_for_another.tests.json"),
@@ -82,6 +100,30 @@ pub const TESTS: [(&str, &str); 27] = [
     (
         "linux/download_piped_to_shell.tests.json",
         include_str!("../../../content/rules/linux/download_piped_to_shell.tests.json"),
+    ),
+    (
+        "linux/host_autostart_written.tests.json",
+        include_str!("../../../content/rules/linux/host_autostart_written.tests.json"),
+    ),
+    (
+        "linux/host_credential_file_named.tests.json",
+        include_str!("../../../content/rules/linux/host_credential_file_named.tests.json"),
+    ),
+    (
+        "linux/host_decoded_payload_to_shell.tests.json",
+        include_str!("../../../content/rules/linux/host_decoded_payload_to_shell.tests.json"),
+    ),
+    (
+        "linux/host_discovery_burst.tests.json",
+        include_str!("../../../content/rules/linux/host_discovery_burst.tests.json"),
+    ),
+    (
+        "linux/host_download_piped_to_shell.tests.json",
+        include_str!("../../../content/rules/linux/host_download_piped_to_shell.tests.json"),
+    ),
+    (
+        "linux/host_program_in_temporary_folder_connects.tests.json",
+        include_str!("../../../content/rules/linux/host_program_in_temporary_folder_connects.tests.json"),
     ),
     (
         "linux/kernel_module_loaded.tests.json",

@@ -15,8 +15,8 @@ mod time;
 pub use event_id::EventId;
 pub use id::{
     AgentId, ApprovalId, AssignmentId, CallId, CaseId, CredentialId, DetectionId, JobId, KillSwitchId, MissionId,
-    ParseIdError, PolicyId, RoleId, RuleExceptionId, RuleId, RulePackId, RunId, SensorId, SensorTaskId, ServiceKeyId, TenantId,
-    UserId,
+    ParseIdError, PolicyId, RoleId, RuleExceptionId, RuleId, RulePackId, RunId, SensorId, SensorTaskId, ServiceKeyId,
+    TenantId, UserId,
 };
 pub use principal::{Principal, PrincipalKind};
 pub use scope::{Owner, Scope};

@@ -304,7 +304,7 @@ mod tests {
     #[test]
     fn a_rule_more_or_less_is_noticed() {
         let platform = BTreeSet::from(["192.0.2.1:443".parse().unwrap(), "[2001:db8::1]:443".parse().unwrap()]);
-        let table = rules(&platform).replace(" priority -400; policy", " priority -400; policy");
+        let table = rules(&platform);
         assert!(holds(&table, &platform));
         assert!(!holds(&table.replace("    ip daddr 192.0.2.1 tcp dport 443 accept\n", ""), &platform));
         assert!(!holds(&table.replace("policy drop", "policy accept"), &platform));

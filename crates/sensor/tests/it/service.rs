@@ -9,9 +9,9 @@ use sensor::source::{Mode, Outlet, Source, SourceFault};
 use sensor::wire::{Outcome, SignatureFault, SignedTask, Task, WIRE_VERSION, Work};
 use sensor::{Config, Disbelief, TelemetryOptions, believe};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -292,4 +292,73 @@ async fn a_process_is_killed_by_task_and_reported() {
     let book = platform.book.lock().unwrap();
     let Outcome::Done { already: false, details } = &book.results[0].outcome else { panic!("{:?}", book.results[0]) };
     assert_eq!(details["killed"].as_array().unwrap().len(), 2);
+}
+
+/// The sensor of [`a_sensor_that_is_killed_at_any_time_resumes`], in a process of its own; no test by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn sensor_process() {
+    let Ok(round) = std::env::var("POSSE_SENSOR_ROUND") else { return };
+    let state = std::env::var("POSSE_SENSOR_STATE").unwrap();
+    let first = 1000 * round.parse::<u16>().unwrap();
+    let running = Running::start(config(Path::new(&state)), Injected { ports: first..first + 900, lost: 0 });
+    running.task.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sensor_that_is_killed_at_any_time_resumes() {
+    const ROUNDS: u16 = 12;
+    let platform = Platform::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    platform.enrol(&state).await;
+    let evidence = folder.path().join("evidence");
+    std::fs::write(&evidence, vec![7; 3 << 20]).unwrap();
+    let spawn = |round: u16| {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "service::sensor_process", "--nocapture"]).stdout(Stdio::null());
+        command.env("POSSE_SENSOR_ROUND", round.to_string()).env("POSSE_SENSOR_STATE", &state);
+        command.spawn().unwrap()
+    };
+    let signed = |name: &str, work| SignedTask::sign(&task(platform.sensor, name, work), &platform.key).unwrap();
+    for round in 1..ROUNDS {
+        platform.book.lock().unwrap().mood = if round % 3 == 0 { Mood::Rude } else { Mood::Well };
+        let path = evidence.to_str().unwrap().to_owned();
+        let name = format!("collect {round}");
+        let collect = signed(&name, Work::FileCollect { path, bytes_max: 10 << 20 });
+        platform.book.lock().unwrap().tasks.push(collect);
+        let mut child = spawn(round);
+        // From "just started" to "has done everything", in uneven steps.
+        tokio::time::sleep(Duration::from_millis(u64::from(round * 67 % 600) + 40)).await;
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    platform.book.lock().unwrap().mood = Mood::Well;
+    let mut child = spawn(ROUNDS);
+    let last = u64::from(ROUNDS) * 1000 + 899;
+    platform
+        .until("the last round whole, and an answer to each task", |book| {
+            let answered: BTreeSet<_> = book.results.iter().map(|result| result.task).collect();
+            answered.len() == usize::from(ROUNDS - 1) && ports(&book.records()).contains_key(&last)
+        })
+        .await;
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let book = platform.book.lock().unwrap();
+    let times = ports(&book.records());
+    assert!(times.values().all(|times| *times == 1), "a record is there twice");
+    let mut rounds = 0;
+    for round in 1..=u64::from(ROUNDS) {
+        // What had come onto the disk is there, and nothing is missing in its middle.
+        let came = (round * 1000..round * 1000 + 900).filter(|port| times.contains_key(port));
+        let came: Vec<u64> = came.collect();
+        assert!(came.iter().zip(round * 1000..).all(|(port, expected)| *port == expected), "round {round}: {came:?}");
+        rounds += u64::from(!came.is_empty());
+    }
+    println!("{rounds} of {ROUNDS} rounds came onto the disk before they were killed");
+    assert!(rounds > 1);
+    for result in &book.results {
+        let same = book.results.iter().filter(|other| other.task == result.task);
+        assert!(same.into_iter().all(|other| other == result), "two answers to one task");
+        assert!(matches!(result.outcome, Outcome::Done { .. }), "{result:?}");
+    }
 }
