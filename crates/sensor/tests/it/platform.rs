@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio::time::timeout;
 
 /// How it treats batches.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -43,6 +45,8 @@ impl Book {
 pub(crate) struct Platform {
     pub(crate) address: String,
     pub(crate) book: Arc<Mutex<Book>>,
+    /// Told after each request.
+    changed: Arc<Notify>,
     pub(crate) key: SigningKey,
     pub(crate) sensor: SensorId,
 }
@@ -56,13 +60,14 @@ impl Platform {
         let key = SigningKey::generate(&SeededEntropy::new(7));
         let book = Arc::<Mutex<Book>>::default();
         let sensor = SensorId::derive(&[b"test"]);
-        let (shared, public) = (Arc::clone(&book), key.verifying_key());
+        let changed = Arc::new(Notify::new());
+        let (shared, tell, public) = (Arc::clone(&book), Arc::clone(&changed), key.verifying_key());
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, Arc::clone(&shared), sensor, public));
+                tokio::spawn(serve(stream, Arc::clone(&shared), Arc::clone(&tell), sensor, public));
             }
         });
-        Self { address, book, key, sensor }
+        Self { address, book, changed, key, sensor }
     }
 
     pub(crate) async fn enrol(&self, state: &std::path::Path) {
@@ -72,17 +77,35 @@ impl Platform {
 
     /// Wait until the book is as wanted.
     pub(crate) async fn until(&self, what: &str, wanted: impl Fn(&Book) -> bool) {
-        for _ in 0..600 {
-            if wanted(&self.book.lock().unwrap()) {
+        let waiting = async {
+            loop {
+                let changed = self.changed.notified();
+                if wanted(&self.book.lock().unwrap()) {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        timeout(Duration::from_secs(30), waiting).await.unwrap_or_else(|_| panic!("after 30 s: {what}"));
+    }
+
+    /// Wait for so many requests, or until none comes for a while.
+    pub(crate) async fn requests(&self, count: u16) {
+        for _ in 0..count {
+            if timeout(Duration::from_millis(300), self.changed.notified()).await.is_err() {
                 return;
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        panic!("after 30 s: {what}");
     }
 }
 
-async fn serve(mut stream: TcpStream, book: Arc<Mutex<Book>>, sensor: SensorId, key: VerifyingKey) {
+async fn serve(
+    mut stream: TcpStream,
+    book: Arc<Mutex<Book>>,
+    changed: Arc<Notify>,
+    sensor: SensorId,
+    key: VerifyingKey,
+) {
     while let Some((line, headers, body)) = request(&mut stream).await {
         let mut words = line.split(' ');
         let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
@@ -95,6 +118,7 @@ async fn serve(mut stream: TcpStream, book: Arc<Mutex<Book>>, sensor: SensorId, 
                 } else {
                     take(&book, &headers, &body);
                     if mood == Mood::Rude {
+                        changed.notify_waiters();
                         return;
                     }
                     ("200 OK", b"{}".to_vec())
@@ -103,7 +127,9 @@ async fn serve(mut stream: TcpStream, book: Arc<Mutex<Book>>, sensor: SensorId, 
             ("GET", _) => {
                 let tasks = Tasks { tasks: book.lock().unwrap().tasks.clone() };
                 if tasks.tasks.is_empty() {
-                    tokio::time::sleep(Duration::from_millis(200)).await;
+                    // Kept open for a while, as the platform does for longer.
+                    let pause = std::future::pending::<()>();
+                    drop(timeout(Duration::from_millis(200), pause).await);
                 }
                 ("200 OK", serde_json::to_vec(&tasks).unwrap())
             }
@@ -125,6 +151,7 @@ async fn serve(mut stream: TcpStream, book: Arc<Mutex<Book>>, sensor: SensorId, 
             }
             _ => ("404 Not Found", Vec::new()),
         };
+        changed.notify_waiters();
         let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", answer.len());
         if stream.write_all(&[head.as_bytes(), &answer].concat()).await.is_err() {
             return;

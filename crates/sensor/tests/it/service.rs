@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -68,13 +68,14 @@ impl Running {
             let stopped = async { drop(stopped.await) };
             tokio::pin!(stopped);
             // One that was cut off may hold its spool for a moment; a process that died would not.
-            for _ in 0..200 {
+            let begun = Instant::now();
+            while begun.elapsed() < Duration::from_secs(10) {
                 let (source, entropy) = (Box::new(source.clone()), Arc::new(SeededEntropy::new(3)));
                 let run = sensor::run_with(config.clone(), Some(source), Arc::new(Wall), entropy, &mut stopped).await;
                 if !matches!(run, Err(sensor::RunError::Spool(_))) {
                     return run;
                 }
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                tokio::task::yield_now().await;
             }
             panic!("the spool stays in use");
         });
@@ -327,8 +328,8 @@ async fn a_sensor_that_is_killed_at_any_time_resumes() {
         let collect = signed(&name, Work::FileCollect { path, bytes_max: 10 << 20 });
         platform.book.lock().unwrap().tasks.push(collect);
         let mut child = spawn(round);
-        // From "just started" to "has done everything", in uneven steps.
-        tokio::time::sleep(Duration::from_millis(u64::from(round * 67 % 600) + 40)).await;
+        // From "just started" to "has done everything".
+        platform.requests(round % 7).await;
         child.kill().unwrap();
         child.wait().unwrap();
     }
