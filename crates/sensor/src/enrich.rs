@@ -3,6 +3,7 @@
 
 use crate::hash::Programs;
 use crate::identity::{ProcessGuid, ProcessKey};
+use crate::lineage::Lineage;
 use crate::observation::{Connection, Exec, Exit, FileAction, FileChange, Fork, Observation};
 use crate::proc;
 use crate::record::{
@@ -45,6 +46,7 @@ pub(crate) struct Enricher {
     users: Users,
     sequence: u64,
     process_mode: Mode,
+    lineage: Arc<Lineage>,
 }
 
 fn text(path: &Path) -> Arc<str> {
@@ -52,7 +54,7 @@ fn text(path: &Path) -> Arc<str> {
 }
 
 impl Enricher {
-    pub(crate) fn new(host: Host, hash_bytes_max: u64, process_mode: Mode) -> Self {
+    pub(crate) fn new(host: Host, hash_bytes_max: u64, process_mode: Mode, lineage: Arc<Lineage>) -> Self {
         let mut enricher = Self {
             host,
             known: HashMap::new(),
@@ -62,9 +64,13 @@ impl Enricher {
             users: Users::default(),
             sequence: 0,
             process_mode,
+            lineage,
         };
         for stat in proc::processes() {
             enricher.look_up(stat.key);
+            if let Some(maker) = enricher.latest.get(&stat.parent_pid) {
+                enricher.lineage.made(stat.key, *maker);
+            }
         }
         enricher
     }
@@ -151,6 +157,7 @@ impl Enricher {
     fn fork(&mut self, fork: &Fork) {
         // Until it runs another program, a process is its maker's copy.
         let process = self.look_up(fork.parent);
+        self.lineage.made(fork.key, fork.parent);
         self.remember(fork.key, process);
     }
 
@@ -200,6 +207,7 @@ impl Enricher {
             && let Some(oldest) = self.ended.pop_front()
         {
             self.known.remove(&oldest);
+            self.lineage.forget(oldest);
             if self.latest.get(&oldest.pid) == Some(&oldest) {
                 self.latest.remove(&oldest.pid);
             }

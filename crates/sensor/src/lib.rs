@@ -12,6 +12,7 @@
 mod enrich;
 mod hash;
 mod identity;
+mod lineage;
 pub mod observation;
 mod platform;
 mod proc;
@@ -27,6 +28,7 @@ mod users;
 pub mod wire;
 
 pub use identity::{ParseGuidError, ProcessGuid, ProcessKey};
+pub use lineage::Lineage;
 pub use platform::PlatformError;
 pub use proc::boot_id;
 pub use record::Record;
@@ -34,5 +36,5 @@ pub use run::{Config, RunError, Status, enrol, run, run_with, status};
 pub use spool::SpoolError;
 pub use state::{StateError, host_facts};
 pub use task::isolate::{Firewall, Isolation, IsolationError};
-pub use task::{Disbelief, KillRefusal, KillReport, Victim, believe, kill};
+pub use task::{Disbelief, KillRefusal, KillReport, Victim, believe, kill, kill_line};
 pub use telemetry::{Choice, Local, SourceHealth, TelemetryError, TelemetryOptions};

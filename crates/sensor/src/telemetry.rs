@@ -2,6 +2,7 @@
 //! records. Stops when told to or when dropped.
 
 use crate::enrich::{Enricher, Host};
+use crate::lineage::Lineage;
 use crate::observation::Observation;
 use crate::proc;
 use crate::record::Record;
@@ -91,6 +92,7 @@ pub struct Local {
     threads: Vec<JoinHandle<()>>,
     meters: Vec<(Mode, Arc<Meter>)>,
     faults: Faults,
+    lineage: Arc<Lineage>,
 }
 
 /// Starts sources one after the other.
@@ -200,6 +202,7 @@ impl Local {
             threads: Vec::new(),
             meters: Vec::new(),
             faults: Arc::clone(&starter.faults),
+            lineage: Arc::default(),
         };
         let mode = match source {
             Some(source) => {
@@ -219,7 +222,7 @@ impl Local {
         let mode = mode?;
         let host = Host { computer: computer.into(), boot: boot.into() };
         let mut maker = Maker {
-            enricher: Enricher::new(host, options.hash_bytes_max, mode),
+            enricher: Enricher::new(host, options.hash_bytes_max, mode, Arc::clone(&local.lineage)),
             clock,
             sink,
             files: VecDeque::new(),
@@ -257,6 +260,12 @@ impl Local {
             fault: Some(fault.clone()),
         }));
         all
+    }
+
+    /// Who made whom on this host, as far as was seen.
+    #[must_use]
+    pub fn lineage(&self) -> Arc<Lineage> {
+        Arc::clone(&self.lineage)
     }
 
     /// Stop, and wait until what was seen so far went through the sink.

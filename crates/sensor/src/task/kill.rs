@@ -3,6 +3,7 @@
 //! make new ones meanwhile. Never touches process 1, the kernel's threads, or the sensor itself.
 
 use crate::identity::{ProcessGuid, ProcessKey};
+use crate::lineage::Lineage;
 use crate::proc::{self, Stat};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::Serialize;
@@ -52,23 +53,32 @@ pub struct Victim {
     pub user_id: Option<u32>,
 }
 
-/// End a process, and with `tree` its descendants. A process that is not there any more is no error: nothing is killed.
+/// End a process, and with `tree` its descendants as the kernel knows them. A process that is not there any more is no
+/// error: nothing is killed.
 ///
 /// # Errors
 /// [`KillRefusal`].
 pub fn kill(process: &ProcessGuid, tree: bool) -> Result<KillReport, KillRefusal> {
+    kill_line(process, tree, &Lineage::default())
+}
+
+/// The same with what telemetry knows of who made whom: descendants whose makers have ended, also the process itself,
+/// are found too.
+///
+/// # Errors
+/// [`KillRefusal`].
+pub fn kill_line(process: &ProcessGuid, tree: bool, lineage: &Lineage) -> Result<KillReport, KillRefusal> {
     let boot = proc::boot_id().unwrap_or_default();
     if process.boot != boot {
         return Err(KillRefusal::Boot);
     }
-    let Some(stat) = proc::stat(process.key.pid).filter(|stat| stat.key == process.key) else {
-        return Ok(KillReport::default());
-    };
-    protected(&stat).map_or(Ok(()), |why| Err(KillRefusal::Protected(stat.key.pid, why)))?;
+    if let Some(stat) = proc::stat(process.key.pid).filter(|stat| stat.key == process.key) {
+        protected(&stat).map_or(Ok(()), |why| Err(KillRefusal::Protected(stat.key.pid, why)))?;
+    }
     let mut held: BTreeMap<ProcessKey, OwnedFd> = BTreeMap::new();
     let mut report = KillReport::default();
     let guid = |key| ProcessGuid { boot: boot.clone(), key };
-    let mut waiting = vec![stat.key];
+    let mut waiting = vec![process.key];
     for _ in 0..ROUNDS_MAX {
         for key in std::mem::take(&mut waiting) {
             if let Some(descriptor) = hold(key) {
@@ -83,7 +93,7 @@ pub fn kill(process: &ProcessGuid, tree: bool) -> Result<KillReport, KillRefusal
             }
         }
         if tree {
-            waiting = children(&held);
+            waiting = descendants(process.key, &held, lineage);
         }
         if waiting.is_empty() {
             break;
@@ -108,11 +118,13 @@ fn hold(key: ProcessKey) -> Option<OwnedFd> {
     })
 }
 
-/// Children of the processes that are held, without those that are held too or may not be touched.
-fn children(held: &BTreeMap<ProcessKey, OwnedFd>) -> Vec<ProcessKey> {
+/// Children of the processes that are held and what descends from the first, without those that are held too or may not
+/// be touched.
+fn descendants(root: ProcessKey, held: &BTreeMap<ProcessKey, OwnedFd>, lineage: &Lineage) -> Vec<ProcessKey> {
     let is_parent = |pid: u32| held.keys().any(|key| key.pid == pid);
     let all = proc::processes().into_iter();
-    all.filter(|stat| is_parent(stat.parent_pid) && !held.contains_key(&stat.key))
+    all.filter(|stat| is_parent(stat.parent_pid) || lineage.descends(stat.key, root))
+        .filter(|stat| !held.contains_key(&stat.key))
         .filter(|stat| protected(stat).is_none() && !ended(stat))
         .map(|stat| stat.key)
         .collect()

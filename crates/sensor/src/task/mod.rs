@@ -9,9 +9,10 @@ mod ledger;
 mod list;
 
 pub(crate) use collect::{chunk, forget};
-pub use kill::{KillRefusal, KillReport, Victim, kill};
+pub use kill::{KillRefusal, KillReport, Victim, kill, kill_line};
 pub(crate) use ledger::{Ledger, Verdict};
 
+use crate::lineage::Lineage;
 use crate::state::State;
 use crate::wire::{Outcome, SignatureFault, SignedTask, Task, Work};
 use ids::{SensorId, Timestamp};
@@ -65,6 +66,7 @@ pub fn believe(signed: &SignedTask, key: &VerifyingKey, own: SensorId, now: Time
 pub(crate) struct Hands {
     pub(crate) state: State,
     pub(crate) isolation: Arc<Isolation>,
+    pub(crate) lineage: Arc<Lineage>,
 }
 
 impl Hands {
@@ -74,7 +76,7 @@ impl Hands {
             Work::FileCollect { path, bytes_max } => collect::collect(&self.state, task.id, path, *bytes_max),
             Work::HostIsolate { for_secs } => self.isolation.isolate(*for_secs, now),
             Work::HostRelease {} => self.isolation.release(),
-            Work::ProcessKill { process, tree } => match kill(process, *tree) {
+            Work::ProcessKill { process, tree } => match kill_line(process, *tree, &self.lineage) {
                 Ok(report) if report.remaining.is_empty() => {
                     Outcome::Done { already: report.killed.is_empty(), details: json!(report) }
                 }

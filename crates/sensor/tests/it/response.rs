@@ -1,10 +1,13 @@
 //! What response does to real processes and real networks.
 
-use crate::rig::{Wall, is_root, marker};
+use crate::rig::{Seen, Wall, has_ebpf, is_root, marker, text};
 use ids::{Clock as _, Timestamp};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use sensor::wire::Outcome;
-use sensor::{Firewall, Isolation, KillRefusal, ProcessGuid, ProcessKey, boot_id, kill};
+use sensor::{
+    Firewall, Isolation, KillRefusal, ProcessGuid, ProcessKey, TelemetryOptions, boot_id, kill, kill_line,
+};
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -62,6 +65,28 @@ fn a_tree_is_killed_whole_and_nothing_else() {
     assert!(kill(&target, true).unwrap().killed.is_empty());
     bystander.kill().unwrap();
     bystander.wait().unwrap();
+}
+
+#[test]
+fn an_orphan_of_a_process_that_ended_is_killed_with_its_line() {
+    if !has_ebpf("an_orphan_of_a_process_that_ended_is_killed_with_its_line") {
+        return;
+    }
+    let seen = Seen::start(&TelemetryOptions { files: None, ..TelemetryOptions::default() });
+    let word = marker("line");
+    // Away from its parent, its group and its session, as one would who wants to stay.
+    let script = format!("setsid sh -c '(while : {word}; do sleep 1; done) & exit 0' </dev/null >/dev/null 2>&1");
+    let mut root = Command::new("/bin/sh").args(["-c", &script]).spawn().unwrap();
+    let target = guid(root.id());
+    root.wait().unwrap();
+    let made = |record: &Value| record["Category"] == "process_creation" && text(record, "CommandLine") == "sleep 1";
+    let orphan = |record: &Value| made(record) && text(record, "ParentCommandLine").contains(&word);
+    assert!(!seen.wait(1, orphan).is_empty());
+    assert!(!carrying(&word).is_empty());
+    assert!(kill(&target, true).unwrap().killed.is_empty(), "the kernel knows no line to it");
+    let report = kill_line(&target, true, &seen.local.lineage()).unwrap();
+    assert!(!report.killed.is_empty() && report.remaining.is_empty(), "{report:?}");
+    assert_eq!(carrying(&word), []);
 }
 
 #[test]

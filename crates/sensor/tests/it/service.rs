@@ -7,9 +7,10 @@ use seal::{SeededEntropy, SigningKey};
 use sensor::observation::{Connection, Observation};
 use sensor::source::{Mode, Outlet, Source, SourceFault};
 use sensor::wire::{Outcome, SignatureFault, SignedTask, Task, WIRE_VERSION, Work};
-use sensor::{Config, Disbelief, TelemetryOptions, believe};
+use sensor::{Config, Disbelief, PlatformError, RunError, StateError, TelemetryOptions, believe};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -58,7 +59,7 @@ fn config(state: &Path) -> Config {
 
 struct Running {
     stop: oneshot::Sender<()>,
-    task: JoinHandle<Result<(), sensor::RunError>>,
+    task: JoinHandle<Result<(), RunError>>,
 }
 
 impl Running {
@@ -72,7 +73,7 @@ impl Running {
             while begun.elapsed() < Duration::from_secs(10) {
                 let (source, entropy) = (Box::new(source.clone()), Arc::new(SeededEntropy::new(3)));
                 let run = sensor::run_with(config.clone(), Some(source), Arc::new(Wall), entropy, &mut stopped).await;
-                if !matches!(run, Err(sensor::RunError::Spool(_))) {
+                if !matches!(run, Err(RunError::Spool(_))) {
                     return run;
                 }
                 tokio::task::yield_now().await;
@@ -362,4 +363,23 @@ async fn a_sensor_that_is_killed_at_any_time_resumes() {
         assert!(same.into_iter().all(|other| other == result), "two answers to one task");
         assert!(matches!(result.outcome, Outcome::Done { .. }), "{result:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_enrols_once_and_keeps_its_key_to_itself() {
+    let platform = Platform::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    let enrol = async |token| sensor::enrol(&state, &platform.address, token, &SeededEntropy::new(9)).await;
+    assert!(matches!(sensor::status(&state), Err(RunError::State(StateError::NotEnrolled))));
+    assert!(matches!(enrol("guessed").await, Err(RunError::Enrol(PlatformError::Refused { .. }))));
+    assert!(matches!(sensor::status(&state), Err(RunError::State(StateError::NotEnrolled))));
+    platform.enrol(&state).await;
+    assert!(matches!(enrol("one-time").await, Err(RunError::State(StateError::Enrolled(..)))));
+    for (path, expected) in [(state.clone(), 0o700), (state.join("identity.json"), 0o600)] {
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, expected, "{}", path.display());
+    }
+    // A folder that others can enter is no place for a key.
+    std::fs::set_permissions(&state, std::fs::Permissions::from_mode(0o755)).unwrap();
+    assert!(matches!(sensor::status(&state), Err(RunError::State(StateError::Open(_)))));
 }

@@ -208,3 +208,34 @@ fn without_ebpf_processes_are_still_recorded() {
     assert_eq!(ended[0]["ExitCode"], 0);
     assert_eq!(seen.local.health()[0].mode, Mode::ProcConnector);
 }
+
+/// A sensor that may not use eBPF, in a process of its own; no test by itself.
+#[test]
+fn sensor_without_rights() {
+    if std::env::var_os("POSSE_SENSOR_WITHOUT_RIGHTS").is_none() {
+        return;
+    }
+    let seen = Seen::start(&options(Choice::Auto));
+    let word = marker("powerless");
+    assert!(Command::new("/bin/sh").args(["-c", &format!(": {word}; sleep 0.3")]).status().unwrap().success());
+    assert_eq!(seen.wait(1, |record| creation(record, &word))[0]["Origin"], "proc_connector");
+    let health = seen.local.health();
+    assert_eq!(health[0].mode, Mode::ProcConnector);
+    let refused = health.iter().find(|source| source.mode == Mode::Ebpf).unwrap();
+    assert!(refused.fault.as_ref().unwrap().contains("CAP_BPF"), "{refused:?}");
+}
+
+#[test]
+fn a_refused_ebpf_is_said_and_replaced() {
+    if !is_root("a_refused_ebpf_is_said_and_replaced") {
+        return;
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--bounding-set", "-sys_admin,-bpf,-perfmon"]).arg(std::env::current_exe().unwrap());
+    command.args(["--exact", "telemetry::sensor_without_rights", "--nocapture"]);
+    let Ok(done) = command.env("POSSE_SENSOR_WITHOUT_RIGHTS", "1").output() else {
+        println!("SKIPPED a_refused_ebpf_is_said_and_replaced: setpriv (util-linux) is not installed");
+        return;
+    };
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&[done.stdout, done.stderr].concat()));
+}
