@@ -394,7 +394,8 @@ impl Service {
         if matches!(task.work, Work::HostIsolate { .. }) {
             resolve(&self.identity.platform, &self.isolation).await;
         }
-        let hands = Hands { state: self.state.clone(), isolation: Arc::clone(&self.isolation), lineage: self.local.lineage() };
+        let hands =
+            Hands { state: self.state.clone(), isolation: Arc::clone(&self.isolation), lineage: self.local.lineage() };
         let work = task.clone();
         let done = tokio::task::spawn_blocking(move || hands.work(&work, now)).await;
         done.unwrap_or_else(|error| Outcome::Failed {

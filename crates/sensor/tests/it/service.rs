@@ -329,7 +329,11 @@ async fn a_sensor_that_is_killed_at_any_time_resumes() {
         let collect = signed(&name, Work::FileCollect { path, bytes_max: 10 << 20 });
         platform.book.lock().unwrap().tasks.push(collect);
         let mut child = spawn(round);
-        // From "just started" to "has done everything".
+        // From "just started" to "in the middle of sending".
+        if round % 2 == 0 {
+            let before = platform.book.lock().unwrap().deliveries;
+            platform.until("a batch", |book| book.deliveries > before).await;
+        }
         platform.requests(round % 7).await;
         child.kill().unwrap();
         child.wait().unwrap();
