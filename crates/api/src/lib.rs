@@ -4,6 +4,7 @@
 //! the audit actions and the metrics all derive from these declarations. Sole owner of JSON Schema. No logic:
 //! what an operation does is written in `control`, who may call it only in policy.
 
+mod action;
 mod agent;
 mod approval;
 mod audit;
@@ -28,6 +29,7 @@ mod problem;
 mod role;
 mod rule;
 mod secret;
+mod sensor;
 mod service_key;
 mod source;
 mod spec;
@@ -49,6 +51,7 @@ pub use secret::Secret;
 pub use spec::{FieldKind, PathSegment, Spec};
 
 // The wire types of every resource, by name.
+pub use action::*;
 pub use agent::*;
 pub use approval::*;
 pub use audit::*;
@@ -64,6 +67,7 @@ pub use pack::*;
 pub use policy::*;
 pub use role::*;
 pub use rule::*;
+pub use sensor::*;
 pub use service_key::*;
 pub use source::*;
 pub use system::*;

@@ -254,6 +254,8 @@ declare! {
 
 /// Ids for the examples of all operations: well formed, and of nothing.
 pub mod example {
+    /// A response action's id.
+    pub const ACTION: &str = "action_01jd3k5v9qf8m2x7r4t6w8y0zc";
     /// An agent's id.
     pub const AGENT: &str = "agent_01jd3k5v9qf8m2x7r4t6w8y0zc";
     /// An approval's id.
@@ -278,6 +280,10 @@ pub mod example {
     pub const RULE: &str = "rule_01jd3k5v9qf8m2x7r4t6w8y0zc";
     /// The id of an exception from rules.
     pub const RULE_EXCEPTION: &str = "exception_01jd3k5v9qf8m2x7r4t6w8y0zc";
+    /// A sensor's id.
+    pub const SENSOR: &str = "sensor_01jd3k5v9qf8m2x7r4t6w8y0zc";
+    /// The id of a sensor's task.
+    pub const SENSOR_TASK: &str = "sensortask_01jd3k5v9qf8m2x7r4t6w8y0zc";
     /// A service key's id.
     pub const SERVICE: &str = "service_01jd3k5v9qf8m2x7r4t6w8y0zc";
     /// A tenant's id.

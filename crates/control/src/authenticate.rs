@@ -8,13 +8,13 @@ use crate::identity::{Held, Identity};
 use crate::refusal::Refusal;
 use crate::selector::Selector;
 use api::{Problem, ProblemKind};
-use ids::{AgentId, Owner, Principal, Scope, ServiceKeyId, Timestamp, UserId};
+use ids::{AgentId, Owner, Principal, Scope, SensorId, ServiceKeyId, Timestamp, UserId};
 use seal::{Digest, Token};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use store::{
-    Agent, AgentState, Assignment, Credential, CredentialKind, Page, ServiceKey, Snapshot, Stored, Tenant, TenantState,
-    User, UserState,
+    Agent, AgentState, Assignment, Credential, CredentialKind, Page, Sensor, SensorState, ServiceKey, Snapshot, Stored,
+    Tenant, TenantState, User, UserState,
 };
 
 /// Entries past this number are dropped all at once: simpler than an order of use, and rare.
@@ -135,8 +135,9 @@ impl Control {
             Principal::User(id) => user_standing(snapshot, *id).await?,
             Principal::Service(id) => service_standing(snapshot, *id).await?,
             Principal::Agent(id) => self.agent_standing(snapshot, *id).await?,
-            // Sensors and rules get their identities with their own issues; the platform itself needs no bearer token.
-            Principal::Rule(_) | Principal::Sensor(_) | Principal::System(_) => None,
+            Principal::Sensor(id) => sensor_standing(snapshot, *id).await?,
+            // A rule gets its identity with its own issue; the platform itself needs no bearer token.
+            Principal::Rule(_) | Principal::System(_) => None,
         })
     }
 
@@ -216,6 +217,18 @@ async fn service_standing(snapshot: &Snapshot, id: ServiceKeyId) -> Result<Optio
         owner: key.holders.first().copied(),
         holders: key.holders,
         credentials_from: Timestamp::default(),
+    }))
+}
+
+async fn sensor_standing(snapshot: &Snapshot, id: SensorId) -> Result<Option<Standing>, Refusal> {
+    let sensor: Option<Stored<Sensor>> = snapshot.read(&id.to_string()).await?;
+    let alive = sensor.map(|stored| stored.value).filter(|sensor| sensor.state != SensorState::Retired);
+    Ok(alive.map(|sensor| Standing {
+        home: Owner::Tenant(sensor.tenant),
+        name: sensor.name,
+        owner: None,
+        holders: Vec::new(),
+        credentials_from: sensor.credentials_from,
     }))
 }
 

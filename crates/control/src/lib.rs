@@ -38,6 +38,7 @@ mod sign_in;
 mod signing;
 mod target;
 
+mod action;
 mod agent;
 mod approval;
 mod audit_log;
@@ -58,6 +59,7 @@ mod rule_import;
 mod rule_live;
 mod rule_questions;
 mod rule_text;
+mod sensor;
 mod service_key;
 mod source;
 mod system;

@@ -39,6 +39,7 @@ impl Control {
                 self.inner.jobs_seen.store(0, std::sync::atomic::Ordering::Release);
                 self.report("failed attempts", self.record_attempts().await);
                 self.report("counts of ingest", self.record_ingest_due().await);
+                self.report("actions", self.expire_actions().await);
                 self.report("sweep", self.sweep().await);
             }
             tokio::select! {

@@ -73,7 +73,9 @@ impl Control {
     ) -> Result<(Credential, NewCredential), Refusal> {
         let word = match kind {
             CredentialKind::Bootstrap => "bootstrap",
+            CredentialKind::Enrolment => "enrolment",
             CredentialKind::Run => "run",
+            CredentialKind::Sensor => "sensor",
             CredentialKind::Service => "service",
             CredentialKind::Session => "session",
             CredentialKind::Token => "token",

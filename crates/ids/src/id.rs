@@ -131,6 +131,8 @@ macro_rules! ids {
 }
 
 ids! {
+    /// A response action: what is done to a host or an account.
+    ActionId = "action";
     /// An AI agent that is registered here.
     AgentId = "agent";
     /// A request for approval of one exact call.

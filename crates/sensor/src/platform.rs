@@ -64,8 +64,8 @@ impl Platform {
         Ok(Self { base: base.trim_end_matches('/').to_owned(), client: Client::new(policy)? })
     }
 
-    pub(crate) async fn enrol(&self, enrol: &Enrol) -> Result<Enrolled, PlatformError> {
-        let answer = self.send(self.json(Method::POST, "/v1/sensors/enrol", None, enrol)?).await?;
+    pub(crate) async fn enrol(&self, token: &str, enrol: &Enrol) -> Result<Enrolled, PlatformError> {
+        let answer = self.send(self.json(Method::POST, "/v1/sensors/enrol", Some(token), enrol)?).await?;
         self.read(&answer)
     }
 

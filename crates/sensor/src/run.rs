@@ -105,9 +105,9 @@ pub async fn enrol(state: &Path, platform: &str, token: &str, entropy: &dyn Entr
     state.not_enrolled_yet()?;
     let key = SigningKey::generate(entropy);
     let public_key = Base64(key.verifying_key().to_bytes());
-    let enrol = Enrol { version: WIRE_VERSION, token: token.to_owned(), public_key, host: host_facts() };
+    let enrol = Enrol { version: WIRE_VERSION, public_key, host: host_facts() };
     let client = Platform::new(platform, Vec::new()).map_err(RunError::Address)?;
-    let enrolled = client.enrol(&enrol).await.map_err(RunError::Enrol)?;
+    let enrolled = client.enrol(token, &enrol).await.map_err(RunError::Enrol)?;
     let sensor = enrolled.sensor;
     state.enrolled(platform, &key, enrolled)?;
     Ok(sensor)
@@ -305,13 +305,8 @@ impl Service {
     async fn heartbeats(&self) {
         loop {
             self.note();
-            let heartbeat = Heartbeat {
-                version: WIRE_VERSION,
-                sensor: self.identity.enrolled.sensor,
-                at: self.clock.now(),
-                health: self.health(),
-                host: host_facts(),
-            };
+            let heartbeat =
+                Heartbeat { version: WIRE_VERSION, at: self.clock.now(), health: self.health(), host: host_facts() };
             if let Err(error) = self.platform.heartbeat(&self.identity, &heartbeat).await {
                 tracing::debug!(%error, "a heartbeat was not taken");
             }

@@ -3,14 +3,15 @@
 //!
 //! | call | body | answer |
 //! |---|---|---|
-//! | `POST /v1/sensors/enrol` | [`Enrol`], no credential but the token in it | [`Enrolled`] |
+//! | `POST /v1/sensors/enrol` | [`Enrol`], with the one-time token as the credential | [`Enrolled`] |
 //! | `POST /v1/ingest/{source}` | zstd of NDJSON records, `Idempotency-Key` = the batch's place and content | as for every shipper |
 //! | `POST /v1/sensors/{sensor}/heartbeat` | [`Heartbeat`] | any 2xx |
 //! | `GET /v1/sensors/{sensor}/tasks?wait=SECONDS` | | [`Tasks`], at once if there are some, else after the wait |
 //! | `PUT /v1/sensors/{sensor}/tasks/{task}/chunks/{index}` | bytes of a collected file | any 2xx |
 //! | `POST /v1/sensors/{sensor}/tasks/{task}/result` | [`SignedResult`] | any 2xx; 409 and 404 mean that it is not wanted any more |
 //!
-//! All but the first carry `Authorization: Bearer` with the credential of [`Enrolled`]; ingest has one of its own. A
+//! All carry `Authorization: Bearer`: the first the token, ingest a key of its own, the others the credential of
+//! [`Enrolled`]. A
 //! task is signed by the platform and a result by the sensor: ed25519 over RFC 8785 JSON of `{"purpose", "content"}`, so
 //! that neither stands for the other. The same task may be handed out again until its result came.
 
@@ -57,8 +58,6 @@ impl<'de, const N: usize> Deserialize<'de> for Base64<N> {
 pub struct Enrol {
     /// [`WIRE_VERSION`].
     pub version: u32,
-    /// The one-time token. It says which tenant.
-    pub token: String,
     /// The sensor's ed25519 key; the private half never leaves the host.
     pub public_key: Base64<32>,
     /// What the host says about itself: claims, not facts.
@@ -111,8 +110,6 @@ pub struct Enrolled {
 pub struct Heartbeat {
     /// [`WIRE_VERSION`].
     pub version: u32,
-    /// Who.
-    pub sensor: SensorId,
     /// When, by the host's clock.
     pub at: Timestamp,
     /// How it is.

@@ -4,6 +4,7 @@
 
 use crate::platform::Platform;
 use api::Spec;
+use base64::Engine as _;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -134,6 +135,29 @@ pub async fn run(platform: &Platform, issuer: &Member, agent: &str, tenant: &str
     issued["credential"]["secret"].as_str().expect("a run's secret").to_owned()
 }
 
+/// The key of the sensors of tests.
+#[must_use]
+pub fn sensor_key() -> seal::SigningKey {
+    seal::SigningKey::from_bytes(&[7; 32])
+}
+
+/// What a sensor says to enrol.
+#[must_use]
+pub fn enrolment(hostname: &str) -> Value {
+    let key = base64::engine::general_purpose::STANDARD.encode(sensor_key().verifying_key().to_bytes());
+    json!({ "version": 1, "public_key": key, "host": { "hostname": hostname, "boot": "boot-1" } })
+}
+
+/// An enrolled sensor of a tenant: its id and its own credential.
+pub async fn sensor(platform: &Platform, admin: &str, name: &str, tenant: &str, tags: &[&str]) -> (String, String) {
+    let made = json!({ "tenant": tenant, "name": name, "tags": tags });
+    let made = platform.done(admin, "sensor.create", &made).await;
+    let token = made["credential"]["secret"].as_str().expect("an enrolment token");
+    let enrolled = platform.done(token, "sensor.enrol", &enrolment(name)).await;
+    let credential = enrolled["credential"].as_str().expect("a sensor's credential").to_owned();
+    (id(&made["sensor"]), credential)
+}
+
 /// A rule with this id.
 #[must_use]
 pub fn rule_text(id: &str) -> String {
@@ -258,6 +282,13 @@ impl Cast {
             let key = json!({ "tenant": tenant, "source": source });
             let key = platform.done(chief, "source.create_key", &key).await;
             things.extend([("source", source), ("key", id(&key["key"]))]);
+            let (sensor, own) = sensor(platform, chief, &name("host"), tenant, &[]).await;
+            let responder = person(platform, chief, &name("rescuer"), Some(tenant), &["responder"]).await;
+            let asked = json!({ "sensor": sensor, "reason": "a test", "ttl_secs": 3600 });
+            let action = id(&platform.done(&responder.token, "action.isolate_host", &asked).await);
+            let told = platform.done(&own, "sensor.tasks", &json!({ "sensor": sensor })).await;
+            let task = id(&told["tasks"][0]["task"]);
+            things.extend([("sensor", sensor), ("task", task), ("action", action)]);
         }
         things.extend([("approval", waiting), ("kill_switch", switch), ("user", user.principal), ("agent", agent)]);
         things
@@ -321,6 +352,7 @@ impl Cast {
             "rule.diff" => json!({ "from": 1, "to": 1 }),
             "rule.update" => json!({ "text": thing("rule_text") }),
             "service_key.create" => json!({ "name": self.fresh("key") }),
+            "sensor.create" => json!({ "name": self.fresh("sensor") }),
             "source.create" => json!({ "name": self.fresh("source") }),
             "lake.hold" => json!({ "name": self.fresh("hold") }),
             "tenant.create" => json!({ "name": self.fresh("tenant") }),

@@ -3,6 +3,7 @@
 //! set (`script/postgres -- cargo nextest run -p control`).
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
+mod actions;
 mod adversary;
 mod approvals;
 mod effects;

@@ -110,7 +110,7 @@ async fn serve(
         let mut words = line.split(' ');
         let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         let (status, answer) = match (method, path) {
-            ("POST", "/v1/sensors/enrol") => enrol(&book, sensor, key, &body),
+            ("POST", "/v1/sensors/enrol") => enrol(&book, sensor, key, &headers, &body),
             ("POST", "/v1/ingest/hosts") => {
                 let mood = book.lock().unwrap().mood;
                 if mood == Mood::Busy {
@@ -159,9 +159,15 @@ async fn serve(
     }
 }
 
-fn enrol(book: &Mutex<Book>, sensor: SensorId, key: VerifyingKey, body: &[u8]) -> (&'static str, Vec<u8>) {
+fn enrol(
+    book: &Mutex<Book>,
+    sensor: SensorId,
+    key: VerifyingKey,
+    headers: &HashMap<String, String>,
+    body: &[u8],
+) -> (&'static str, Vec<u8>) {
     let enrol: Enrol = serde_json::from_slice(body).unwrap();
-    if enrol.token != TOKEN {
+    if headers["authorization"] != format!("Bearer {TOKEN}") {
         return ("403 Forbidden", b"{}".to_vec());
     }
     book.lock().unwrap().sensor_key = VerifyingKey::from_bytes(&enrol.public_key.0).ok();

@@ -10,8 +10,12 @@ use serde::{Deserialize, Serialize};
 pub enum CredentialKind {
     /// The first admin's token of a new installation.
     Bootstrap,
+    /// The one-time token that enrols a sensor.
+    Enrolment,
     /// One run of an agent.
     Run,
+    /// A sensor's own.
+    Sensor,
     /// A service key's secret.
     Service,
     /// From a sign-in.

@@ -1,0 +1,296 @@
+//! Response actions: what is done to hosts. Each kind says what must hold before, what is kept as evidence first, how it is
+//! verified, and how it is undone. Every one goes through policy like any other call; none is taken twice.
+
+use crate::{Limit, Meta, Method, Obligation, Operation, Page, example, operation::declare};
+use ids::{ActionId, ApprovalId, CallId, CaseId, Principal, RunId, SensorId, TenantId, Text, Timestamp};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// What is done, as an `OpenC2` action and target.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ActionKind {
+    /// `contain device`: cut a host off from everything but the platform.
+    IsolateHost,
+    /// `stop process`: end a process, with its descendants.
+    KillProcess,
+    /// `query features`: which processes run.
+    ListProcesses,
+    /// `query ipv4_connection`: which sockets are open.
+    ListSockets,
+    /// `restore device`: the inverse of an isolation.
+    ReleaseHost,
+}
+
+impl ActionKind {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::IsolateHost, Self::KillProcess, Self::ListProcesses, Self::ListSockets, Self::ReleaseHost];
+
+    /// The word on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::IsolateHost => "isolate_host",
+            Self::KillProcess => "kill_process",
+            Self::ListProcesses => "list_processes",
+            Self::ListSockets => "list_sockets",
+            Self::ReleaseHost => "release_host",
+        }
+    }
+}
+
+/// How far a response action has come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ActionState {
+    /// It took effect, as far as the one who carried it out can tell; `verified` says whether it looked.
+    Done,
+    /// It was only worked out what it would do.
+    DryRun,
+    /// Its time was over before anybody took it.
+    Expired,
+    /// It was tried and did not take effect.
+    Failed,
+    /// It waits for the sensor to fetch it.
+    Sent,
+    /// The sensor refused it: a precondition does not hold.
+    Refused,
+    /// The sensor fetched it and never said what came of it: a person must look.
+    Uncertain,
+}
+
+/// A response action.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Action {
+    /// Its id, also its `command_uid` in OCSF.
+    pub id: ActionId,
+    /// Its tenant.
+    pub tenant: TenantId,
+    /// What is done.
+    pub kind: ActionKind,
+    /// Which sensor carries it out.
+    pub sensor: SensorId,
+    /// What it was asked with.
+    pub arguments: Value,
+    /// Why, in the words of whoever asked.
+    pub reason: Text<1000>,
+    /// The case that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub case: Option<CaseId>,
+    /// Who asked.
+    pub requested_by: Principal,
+    /// On whose behalf, nearest first.
+    pub on_behalf_of: Vec<Principal>,
+    /// The run that asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
+    /// The call on the record that asked for it.
+    pub call: CallId,
+    /// The approval that it was taken under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalId>,
+    /// How far it has come.
+    pub state: ActionState,
+    /// Whether somebody looked afterwards and found the effect.
+    pub verified: bool,
+    /// What became of it, for people.
+    pub detail: Text<2000>,
+    /// What it brought.
+    pub output: Value,
+    /// When its inverse happens by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_at: Option<Timestamp>,
+    /// The action that it undoes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undoes: Option<ActionId>,
+    /// When it was asked for.
+    pub created_at: Timestamp,
+    /// When its end was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+    /// How many hosts it touches.
+    pub hosts: u32,
+}
+
+/// What kind of action there is, and what it promises.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ActionType {
+    /// The kind.
+    pub kind: ActionKind,
+    /// The operation that asks for it.
+    pub operation: String,
+    /// The `OpenC2` action.
+    pub openc2_action: String,
+    /// The `OpenC2` target type.
+    pub openc2_target: String,
+    /// What must hold before.
+    pub precondition: String,
+    /// What is kept as evidence before it happens.
+    pub evidence: String,
+    /// How its effect is looked for.
+    pub verify: String,
+    /// The kind that undoes it; absent where nothing does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inverse: Option<ActionKind>,
+    /// Whether the inverse happens by itself after a time to live.
+    pub ends_by_itself: bool,
+}
+
+/// Which response actions there are: what must hold, what is kept, how each is verified and undone.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ActionCatalogue {}
+
+/// All kinds of actions.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ActionTypes {
+    /// By kind.
+    pub items: Vec<ActionType>,
+}
+
+/// End a process on a host, with its descendants. The process is named by what stays the same over the reuse of numbers.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ActionKillProcess {
+    /// The sensor of the host.
+    pub sensor: SensorId,
+    /// The process as `BOOT:PID:START`: the `ProcessGuid` of the sensor's records, `process_uid` in the lake.
+    #[schemars(regex(pattern = "^[^:]{1,64}:[0-9]{1,7}:[0-9]{1,18}$"))]
+    pub process: Text<128>,
+    /// Whether its descendants end, too; so where nothing is said.
+    #[serde(default = "yes")]
+    pub tree: bool,
+    /// Why.
+    pub reason: Text<1000>,
+    /// The case that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub case: Option<CaseId>,
+    /// Only work out what would be done.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// Cut a host off from everything but the platform. Ends by itself after its time to live, also without the platform.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ActionIsolateHost {
+    /// The sensor of the host.
+    pub sensor: SensorId,
+    /// After how many seconds the host is released by itself: 60 to 2,592,000; one hour where nothing is said.
+    #[serde(default = "one_hour")]
+    #[schemars(range(min = 60, max = 2_592_000))]
+    pub ttl_secs: u32,
+    /// Why.
+    pub reason: Text<1000>,
+    /// The case that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub case: Option<CaseId>,
+    /// Only work out what would be done.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// Release an isolated host.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ActionReleaseHost {
+    /// The sensor of the host.
+    pub sensor: SensorId,
+    /// Why.
+    pub reason: Text<1000>,
+    /// The case that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub case: Option<CaseId>,
+}
+
+/// Ask a host which processes run on it.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ActionListProcesses {
+    /// The sensor of the host.
+    pub sensor: SensorId,
+    /// Why.
+    pub reason: Text<1000>,
+    /// The case that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub case: Option<CaseId>,
+}
+
+/// Ask a host which sockets are open on it, and whose they are.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ActionListSockets {
+    /// The sensor of the host.
+    pub sensor: SensorId,
+    /// Why.
+    pub reason: Text<1000>,
+    /// The case that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub case: Option<CaseId>,
+}
+
+/// Undo a response action by its inverse. Decided anew, like any other call.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ActionUndo {
+    /// Which action.
+    pub action: ActionId,
+    /// Why.
+    pub reason: Text<1000>,
+}
+
+/// Look at one response action.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ActionGet {
+    /// Which action.
+    pub action: ActionId,
+}
+
+/// List response actions, newest last.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ActionList {
+    /// Whose; where nothing is said, the caller's own tenant or, for the provider's, all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<TenantId>,
+    /// Only those of this case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub case: Option<CaseId>,
+    /// How many at most.
+    #[serde(default)]
+    pub limit: Limit,
+    /// From an earlier page's `next_cursor`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<Text<1024>>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn one_hour() -> u32 {
+    3600
+}
+
+declare! {
+    ActionCatalogue => ActionTypes: Meta::read("action.catalogue", Method::Get, "/v1/actions/catalogue", "Provider"), json!({});
+    ActionKillProcess => Action: Meta::respond("action.kill_process", Method::Post, "/v1/sensors/{sensor}/kill-process", "Sensor"),
+        json!({ "sensor": example::SENSOR, "process": "0d1f8f4e:4242:1207", "reason": "unsigned beacon" });
+    ActionIsolateHost => Action: Meta::respond("action.isolate_host", Method::Post, "/v1/sensors/{sensor}/isolate", "Sensor")
+        .keeps(&[Obligation::TtlSecsMax]),
+        json!({ "sensor": example::SENSOR, "ttl_secs": 3600, "reason": "credential theft under way" });
+    ActionReleaseHost => Action: Meta::respond("action.release_host", Method::Post, "/v1/sensors/{sensor}/release", "Sensor"),
+        json!({ "sensor": example::SENSOR, "reason": "cleaned" });
+    ActionListProcesses => Action: Meta::respond("action.list_processes", Method::Post, "/v1/sensors/{sensor}/list-processes", "Sensor"),
+        json!({ "sensor": example::SENSOR, "reason": "what else runs there" });
+    ActionListSockets => Action: Meta::respond("action.list_sockets", Method::Post, "/v1/sensors/{sensor}/list-sockets", "Sensor"),
+        json!({ "sensor": example::SENSOR, "reason": "who does it talk to" });
+    ActionUndo => Action: Meta::respond("action.undo", Method::Post, "/v1/actions/{action}/undo", "ResponseAction"),
+        json!({ "action": example::ACTION, "reason": "false alarm" });
+    ActionGet => Action: Meta::read("action.get", Method::Get, "/v1/actions/{action}", "ResponseAction"),
+        json!({ "action": example::ACTION });
+    ActionList => Page<Action>: Meta::read("action.list", Method::Get, "/v1/actions", "Tenant"), json!({});
+}

@@ -1,0 +1,152 @@
+//! Sensors as principals, and the response actions that they carry out.
+
+use crate::{Key, Resource};
+use ids::{ActionId, ApprovalId, CallId, CaseId, Owner, Principal, RunId, SensorId, SensorTaskId, TenantId, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Where a sensor is in its life.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SensorState {
+    /// No host has its identity yet.
+    Invited,
+    /// A host has it.
+    Enrolled,
+    /// For good.
+    Retired,
+}
+
+/// A sensor.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Sensor {
+    /// Its id.
+    pub id: SensorId,
+    /// Its tenant.
+    pub tenant: TenantId,
+    /// What people call it.
+    pub name: String,
+    /// Where it is in its life.
+    pub state: SensorState,
+    /// Tags of its host.
+    pub tags: Vec<String>,
+    /// The source of its telemetry.
+    pub source: String,
+    /// Its own public key, in base64.
+    pub public_key: Option<String>,
+    /// The host, as it says.
+    pub host: Option<Value>,
+    /// What it last said of itself.
+    pub health: Option<Value>,
+    /// When it last said anything.
+    pub last_seen: Option<Timestamp>,
+    /// Credentials made before this instant are dead.
+    pub credentials_from: Timestamp,
+}
+
+impl Resource for Sensor {
+    const KIND: &'static str = "sensor";
+    fn id(&self) -> String {
+        self.id.to_string()
+    }
+    fn owner(&self) -> Owner {
+        Owner::Tenant(self.tenant)
+    }
+    fn keys(&self) -> Vec<Key> {
+        vec![Key::unique("name", format!("{}/{}", self.tenant, self.name))]
+    }
+}
+
+/// How far a response action has come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ActionState {
+    /// It took effect.
+    Done,
+    /// Worked out only.
+    DryRun,
+    /// Too late for anybody to take it.
+    Expired,
+    /// It did not take effect.
+    Failed,
+    /// The sensor refused it.
+    Refused,
+    /// It waits for the sensor.
+    Sent,
+    /// Nobody knows.
+    Uncertain,
+}
+
+/// A response action.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ResponseAction {
+    /// Its id.
+    pub id: ActionId,
+    /// Its tenant.
+    pub tenant: TenantId,
+    /// The word for its kind.
+    pub kind: String,
+    /// Who carries it out.
+    pub sensor: SensorId,
+    /// What it was asked with.
+    pub arguments: Value,
+    /// Why.
+    pub reason: String,
+    /// Its case.
+    pub case: Option<CaseId>,
+    /// Who asked.
+    pub requested_by: Principal,
+    /// On whose behalf, nearest first.
+    pub on_behalf_of: Vec<Principal>,
+    /// The run that asked.
+    pub run: Option<RunId>,
+    /// The call on the record.
+    pub call: CallId,
+    /// The operation of that call.
+    pub operation: String,
+    /// The approval that it was taken under.
+    pub approval: Option<ApprovalId>,
+    /// When the credential of the call was issued: the kill switch compares with it.
+    pub issued_at: Timestamp,
+    /// Whether a person of the provider asked.
+    pub provider_person: bool,
+    /// Where the caller belongs or is bound to; none is the provider.
+    pub home: Option<TenantId>,
+    /// How far it has come.
+    pub state: ActionState,
+    /// Whether its effect was looked for and found.
+    pub verified: bool,
+    /// What became of it.
+    pub detail: String,
+    /// What it brought.
+    pub output: Value,
+    /// When its inverse happens by itself.
+    pub ends_at: Option<Timestamp>,
+    /// The action that it undoes.
+    pub undoes: Option<ActionId>,
+    /// The task that the sensor is given.
+    pub task_id: SensorTaskId,
+    /// The task, and its signature in base64; none where it was only worked out.
+    pub task: Option<(Value, String)>,
+    /// From then on nobody may take it.
+    pub expires_at: Timestamp,
+    /// When its end was told.
+    pub ended_at: Option<Timestamp>,
+}
+
+impl Resource for ResponseAction {
+    const KIND: &'static str = "action";
+    fn id(&self) -> String {
+        self.id.to_string()
+    }
+    fn owner(&self) -> Owner {
+        Owner::Tenant(self.tenant)
+    }
+    fn keys(&self) -> Vec<Key> {
+        let open = (self.state == ActionState::Sent).then(|| Key::lookup("open", self.sensor.to_string()));
+        let waiting = (self.state == ActionState::Sent).then(|| Key::lookup("state", "sent"));
+        let case = self.case.map(|case| Key::lookup("case", case.to_string()));
+        let task = Some(Key::unique("task", self.task_id.to_string()));
+        [open, waiting, case, task].into_iter().flatten().collect()
+    }
+}
