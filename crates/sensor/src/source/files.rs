@@ -9,9 +9,11 @@ use super::{Mode, Outlet, Source, SourceFault};
 use crate::observation::{FileAction, FileChange, Observation};
 use nix::sys::fanotify::{EventFFlags, Fanotify, InitFlags, MarkFlags, MaskFlags};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
@@ -110,6 +112,7 @@ impl Source for FileWatch {
             | MaskFlags::FAN_RENAME
             | MaskFlags::FAN_ONDIR
             | MaskFlags::FAN_EVENT_ON_CHILD;
+        raise_descriptors();
         let folders_max = self.list.folders_max;
         let mut watch = Watch { group, mask, folders: HashMap::new(), folders_max, outlet };
         watch.enter(self.list.folders.clone());
@@ -138,7 +141,15 @@ impl Watch<'_> {
                 tracing::warn!(folders_max = self.folders_max, "not all watched folders can be watched");
                 break;
             }
-            let Ok(name) = File::options().read(true).custom_flags(NAME_ONLY).open(&path) else { continue };
+            let name = match File::options().read(true).custom_flags(NAME_ONLY).open(&path) {
+                Ok(name) => name,
+                Err(error) => {
+                    if error.kind() != ErrorKind::NotFound {
+                        tracing::warn!(path = %path.display(), %error, "a folder cannot be watched");
+                    }
+                    continue;
+                }
+            };
             let Ok(meta) = name.metadata() else { continue };
             let flags = MarkFlags::FAN_MARK_ADD | MarkFlags::FAN_MARK_ONLYDIR | MarkFlags::FAN_MARK_DONT_FOLLOW;
             if !meta.is_dir() || self.group.mark(flags, self.mask, rustix::fs::CWD, Some(&path)).is_err() {
@@ -270,6 +281,15 @@ fn field<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
 fn path_of(folder: &Folder) -> Option<PathBuf> {
     let path = fs::read_link(format!("/proc/self/fd/{}", folder.name.as_raw_fd())).ok()?;
     (!path.as_os_str().as_bytes().ends_with(b" (deleted)")).then_some(path)
+}
+
+/// Each watched folder holds a descriptor; the usual soft bound of 1,024 is made for programs that use `select`.
+fn raise_descriptors() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the bound on open files stays as it is");
+    }
 }
 
 /// The folders in a folder, of the same file system.

@@ -191,6 +191,22 @@ fn changes_of_watched_files_are_recorded() {
 }
 
 #[test]
+fn more_folders_are_watched_than_the_usual_bound_of_descriptors() {
+    if !has_ebpf("more_folders_are_watched_than_the_usual_bound_of_descriptors") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().canonicalize().unwrap();
+    let below = |number: usize| root.join(number.to_string());
+    (0..1500).for_each(|number| std::fs::create_dir(below(number)).unwrap());
+    let list = WatchList { folders: vec![(root.clone(), 1)], folders_max: 2000 };
+    let seen = Seen::start(&TelemetryOptions { files: Some(list), ..options(Choice::Ebpf) });
+    (0..1500).step_by(100).for_each(|number| std::fs::write(below(number).join("file"), "x").unwrap());
+    let made = |record: &Value| record["Category"] == "file_event" && text(record, "TargetFilename").ends_with("/file");
+    assert_eq!(seen.wait(15, made).len(), 15);
+}
+
+#[test]
 fn without_ebpf_processes_are_still_recorded() {
     if !is_root("without_ebpf_processes_are_still_recorded") {
         return;
