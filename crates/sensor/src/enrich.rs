@@ -163,7 +163,9 @@ impl Enricher {
 
     fn exec(&mut self, exec: Exec) -> Record {
         let before = self.known.get(&exec.key).cloned();
-        let parent = exec.parent.map(|parent| (parent, self.look_up(parent)));
+        // A source that asks `/proc` may come too late, or find another parent by then.
+        let maker = self.lineage.maker(exec.key).or(exec.parent);
+        let parent = maker.map(|parent| (parent, self.look_up(parent)));
         let cgroups = || std::fs::read_to_string(format!("/proc/{}/cgroup", exec.key.pid)).ok();
         // Whoever made it was in the same container, but for the process that begins one.
         let inherited = before.as_ref().or(parent.as_ref().map(|(_, parent)| parent));
@@ -177,7 +179,7 @@ impl Enricher {
         let process = Process {
             image: exec.image.as_deref().map(text),
             command_line: arguments.map(|arguments| Arc::from(arguments.join(" "))),
-            uid: (exec.uid != u32::MAX).then_some(exec.uid),
+            uid: (exec.uid != u32::MAX).then_some(exec.uid).or(before.and_then(|process| process.uid)),
             container,
         };
         self.remember(exec.key, process);

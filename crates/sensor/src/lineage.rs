@@ -28,6 +28,12 @@ impl Lineage {
         self.makers().remove(&process);
     }
 
+    /// Who made a process.
+    #[must_use]
+    pub fn maker(&self, process: ProcessKey) -> Option<ProcessKey> {
+        self.makers().get(&process).copied()
+    }
+
     /// Whether a process was made by another, or by what that made.
     #[must_use]
     pub fn descends(&self, process: ProcessKey, from: ProcessKey) -> bool {

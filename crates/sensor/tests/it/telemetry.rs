@@ -225,6 +225,28 @@ fn without_ebpf_processes_are_still_recorded() {
     assert_eq!(seen.local.health()[0].mode, Mode::ProcConnector);
 }
 
+#[test]
+fn without_ebpf_a_burst_is_recorded_by_identity_or_counted() {
+    const COUNT: usize = 1_000;
+    if !is_root("without_ebpf_a_burst_is_recorded_by_identity_or_counted") {
+        return;
+    }
+    let seen = Seen::start(&options(Choice::ProcConnector));
+    let word = marker("crowd");
+    let script = format!(": {word}; i=0; while [ $i -lt {COUNT} ]; do /bin/true; i=$((i+1)); done; sleep 0.5");
+    let mut shell = Command::new("/bin/sh").args(["-c", &script]).spawn().unwrap();
+    let maker = crate::response::guid(shell.id()).to_string();
+    assert!(shell.wait().unwrap().success());
+    let made = |record: &Value| record["Category"] == "process_creation" && record["ParentProcessGuid"] == *maker;
+    let found = seen.wait(COUNT + 1, made);
+    let lost: u64 = seen.local.health().iter().map(|source| source.lost).sum();
+    let known: std::collections::BTreeSet<&str> = found.iter().map(|record| text(record, "ProcessGuid")).collect();
+    let named = found.iter().filter(|record| record["CommandLine"].is_string()).count();
+    println!("{} of {} recorded, {named} with arguments, {lost} messages lost", known.len(), COUNT + 1);
+    assert_eq!(known.len(), found.len(), "recorded twice");
+    assert!(u64::try_from(COUNT + 1 - known.len()).unwrap() <= lost, "{} recorded, {lost} lost", known.len());
+}
+
 /// A sensor that may not use eBPF, in a process of its own; no test by itself.
 #[test]
 fn sensor_without_rights() {
