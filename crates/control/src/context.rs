@@ -36,6 +36,7 @@ pub struct Inner {
     pub(crate) tenants: TenantCache,
     pub(crate) kill: Arc<KillBoard>,
     pub(crate) rules: crate::rule_live::RuleBoard,
+    pub(crate) runs: crate::runs::RunBoard,
     pub(crate) rate: RateLimiter,
     pub(crate) attempts: Attempts,
     pub(crate) sign_ins: SignIns,

@@ -116,6 +116,8 @@ impl Control {
         circumstances: &Circumstances,
     ) -> Result<Request, Refusal> {
         let tenant_tags = self.tags_of(target.owner).await?;
+        let tainted = self.run_tainted(identity).await?;
+        let autonomy = self.runs.autonomy(identity.run, spec.meta.id);
         let tenant = target.owner.tenant().map(|tenant| tenant.to_string());
         let mut tags = target.tags.clone();
         if target.kind == "Tenant" {
@@ -149,6 +151,8 @@ impl Control {
                 granted_roles: target.granted_roles.clone(),
                 approvals: circumstances.approvals.clone(),
                 self_approval: self.settings.self_approval,
+                tainted,
+                autonomy: autonomy.map_or_else(|| ContextFacts::default().autonomy, str::to_owned),
                 ..ContextFacts::default()
             },
         })

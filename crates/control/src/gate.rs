@@ -253,6 +253,7 @@ impl Control {
         // Taken before anything is read for the decision: what changes from here on is noticed at the commit.
         let stamp = identity.stamp(&self.freshness, Some(target.owner));
         self.halted(identity, target.owner, Some(spec.meta.effect))?;
+        self.within_charter(identity, spec)?;
         if let Some(approved) = &passage.approved
             && approved.digest != self.call_digest(passage, target)
         {
@@ -319,6 +320,11 @@ impl Control {
         for leaf in leaves.into_iter().chain(self.leaves_of_others(passage, target, decision)?) {
             commit = commit.record(leaf);
         }
+        let tainting = self.tainting(&passage.identity, passage.spec);
+        let tainted = tainting.as_ref().map(|(run, _)| *run);
+        if let Some((_, taint)) = tainting {
+            commit = commit.changes(taint);
+        }
         commit = self.guarded(commit, passage, target.owner, stamp);
         commit = self.counted(commit, passage, target.owner, request);
         let done = Done { call: passage.call, output, obligations: told(obligations), replayed: false };
@@ -326,6 +332,9 @@ impl Control {
             commit = commit.idempotency(record);
         }
         self.store.commit(commit).await?;
+        if let Some(run) = tainted {
+            self.has_tainted(run);
+        }
         self.refresh(after).await?;
         Ok(Reply::Done(done))
     }

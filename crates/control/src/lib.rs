@@ -59,6 +59,7 @@ mod rule_import;
 mod rule_live;
 mod rule_questions;
 mod rule_text;
+mod runs;
 mod sensor;
 mod service_key;
 mod source;

@@ -104,6 +104,7 @@ impl Opened {
                 tenants: TenantCache::default(),
                 kill: Arc::new(KillBoard::new(Vec::new())),
                 rules: crate::rule_live::RuleBoard::default(),
+                runs: crate::runs::RunBoard::default(),
                 attempts: Attempts::default(),
                 sign_ins: SignIns::default(),
                 cursors: Mac::from_bytes(self.master_key).derive("gate"),
@@ -222,6 +223,7 @@ impl Control {
             tokio::spawn(self.clone().reconcile(stopped.clone())),
             tokio::spawn(self.clone().sequence_forever(stopped.clone())),
             tokio::spawn(self.clone().look_after_the_lake(stopped.clone())),
+            tokio::spawn(self.clone().drive_runs(stopped.clone())),
         ];
         tasks.extend(couriers.into_iter().map(|courier| tokio::spawn(self.clone().carry(courier, stopped.clone()))));
         Running { control: self.clone(), stop, tasks }

@@ -21,6 +21,9 @@ pub(crate) fn tools() -> Toolset {
     };
     [
         tool("case.get", Effect::Read, true),
+        tool("case.detections", Effect::Read, true),
+        tool("detection.list", Effect::Read, true),
+        tool("event.process_tree", Effect::Read, true),
         tool("event.search", Effect::Read, true),
         tool("entity.prevalence", Effect::Read, false),
         tool("case.conclude", Effect::Write, true),

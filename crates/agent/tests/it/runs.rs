@@ -10,7 +10,10 @@ use std::fs;
 #[serde(deny_unknown_fields)]
 struct Case {
     name: String,
+    #[serde(default)]
     playbook: String,
+    /// A skill that ships, in place of a playbook.
+    skill: Option<String>,
     input: Value,
     #[serde(default)]
     script: Vec<Scripted>,
@@ -55,7 +58,12 @@ fn playbooks_take_the_steps_that_the_cases_say() -> Tried<()> {
 }
 
 fn check(case: &Case) -> Tried<()> {
-    let plan = plan(playbook(&case.playbook)?, case.input.clone());
+    let text = match &case.skill {
+        Some(skill) => fs::read_to_string(spec(&format!("../../content/skills/{skill}/playbook.yaml")))
+            .map_err(|error| error.to_string())?,
+        None => case.playbook.clone(),
+    };
+    let plan = plan(playbook(&text)?, case.input.clone());
     let mut journal = vec![began(&plan)];
     let mut run = Run::resume(plan, &journal).map_err(|error| error.to_string())?;
     let mut wrong = Vec::new();
