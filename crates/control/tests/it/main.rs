@@ -19,4 +19,5 @@ mod races;
 mod record;
 mod replay;
 mod rules;
+mod runs;
 mod standing;
