@@ -18,7 +18,7 @@ fn wire(stored: Stored<Run>) -> Result<api::Run, Refusal> {
     let Stored { value, created_at, updated_at, .. } = stored;
     let spent: agent::Spent = serde_json::from_value(value.spent).unwrap_or_default();
     let (outputs, reason) = told(value.ending);
-    let started_by = value.on_behalf_of.first().cloned().unwrap_or_else(|| Principal::User(value.owner));
+    let started_by = value.on_behalf_of.first().cloned().unwrap_or(Principal::User(value.owner));
     Ok(api::Run {
         id: value.id,
         tenant: value.tenant,
