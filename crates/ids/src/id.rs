@@ -143,10 +143,14 @@ ids! {
     CallId = "call";
     /// A case (OCSF Incident Finding with its work).
     CaseId = "case";
+    /// A comment on a case.
+    CommentId = "comment";
     /// A bearer credential: session, API token, service key's secret or run credential.
     CredentialId = "credential";
     /// A detection (OCSF Detection Finding made by a rule).
     DetectionId = "detection";
+    /// A piece of evidence of a case.
+    EvidenceId = "evidence";
     /// A durable piece of background work.
     JobId = "job";
     /// One engagement of the kill switch.
@@ -171,6 +175,8 @@ ids! {
     SensorTaskId = "sensortask";
     /// A service key: the identity of a program.
     ServiceKeyId = "service";
+    /// A task of a case.
+    TaskId = "task";
     /// A customer or environment.
     TenantId = "tenant";
     /// A person.

@@ -1,0 +1,4 @@
+//! Tests of the rules of cases from outside.
+
+#[cfg(test)]
+mod grouping;
