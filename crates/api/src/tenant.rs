@@ -264,6 +264,10 @@ pub mod example {
     pub const ASSIGNMENT: &str = "assignment_01jd3k5v9qf8m2x7r4t6w8y0zc";
     /// A call's id.
     pub const CALL: &str = "call_01jd3k5v9qf8m2x7r4t6w8y0zc";
+    /// A case's id.
+    pub const CASE: &str = "case_01jd3k5v9qf8m2x7r4t6w8y0zc";
+    /// Another case's id.
+    pub const CASE_OTHER: &str = "case_01jd3k5v9qf8m2x7r4t6w8y0zd";
     /// A credential's id.
     pub const CREDENTIAL: &str = "credential_01jd3k5v9qf8m2x7r4t6w8y0zc";
     /// A job's id.

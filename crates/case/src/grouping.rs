@@ -154,6 +154,15 @@ impl<'a> Board<'a> {
         Ok(Placed { case: survivor, opened: false, absorbed, related: related.into_iter().collect() })
     }
 
+    /// Put a detection into a case, whatever ties it to others; a case that the board does not know is put on it.
+    pub fn put(&mut self, case: CaseId, detection: &Detection) {
+        if self.knows(case) {
+            self.join(case, detection);
+        } else {
+            self.open(detection, case);
+        }
+    }
+
     /// Whether a case has room for a detection.
     fn takes(&self, case: &Known, detection: &Detection) -> bool {
         let span = case.last.max(detection.time).since(case.first.min(detection.time));

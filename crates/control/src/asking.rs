@@ -192,18 +192,47 @@ impl Admitted<'_> {
 
     /// What a question may take, and where it goes on.
     pub(crate) fn bounds(&self, limit: u32, cursor: Option<&Text<1024>>) -> Result<Bounds, Refusal> {
-        let limits = self.control.settings.questions;
-        let most = self.obligations.max_rows.and_then(|most| u32::try_from(most).ok()).unwrap_or(u32::MAX);
         let model = matches!(self.face, Face::Agent | Face::Mcp);
-        Ok(Bounds {
+        let mut bounds = self.bounds_under(self.obligations, limit);
+        if model {
+            bounds.bytes_max = MODEL_BYTES_MAX;
+        }
+        bounds.position = self.after(cursor)?;
+        Ok(bounds)
+    }
+
+    fn bounds_under(&self, obligations: &Obligations, limit: u32) -> Bounds {
+        let limits = self.control.settings.questions;
+        let most = obligations.max_rows.and_then(|most| u32::try_from(most).ok()).unwrap_or(u32::MAX);
+        Bounds {
             rows_max: limit.min(most).max(1),
-            bytes_max: if model { MODEL_BYTES_MAX } else { limits.answer_bytes_max },
+            bytes_max: limits.answer_bytes_max,
             time_max: limits.time_max,
             decoded_bytes_max: limits.decoded_bytes_max,
             memory_bytes_max: limits.memory_bytes_max,
-            masked: self.obligations.mask.clone(),
-            position: self.after(cursor)?,
-        })
+            masked: obligations.mask.clone(),
+            position: None,
+        }
+    }
+
+    /// What a call that reads the lake for another purpose may take: what this caller could read by this operation here,
+    /// under the obligations that policy would lay on that. Denied where it could not.
+    pub(crate) async fn bounds_of(&self, operation: &str) -> Result<Bounds, Refusal> {
+        let control = self.control;
+        let spec = control.registry.spec(operation);
+        let spec = spec.ok_or_else(|| Refusal::bug("a read has no declaration", &operation))?;
+        let place = Target::place(self.target.owner);
+        let circumstances = Circumstances::default();
+        let request = control.question(self.identity, spec, &place, self.face, &circumstances).await?;
+        let (decision, _) = control.weigh(&request);
+        match &decision.outcome {
+            Outcome::Allow => Ok(self.bounds_under(&Obligations::default(), api::RowLimit::MAX)),
+            Outcome::Modify { obligations } => Ok(self.bounds_under(obligations, api::RowLimit::MAX)),
+            Outcome::StepUp(_) | Outcome::Defer(_) | Outcome::Deny(_) => {
+                let detail = format!("this reads what `{operation}` reads, and policy does not let you do that here");
+                Err(Problem::new(ProblemKind::Denied, detail).into())
+            }
+        }
     }
 
     /// The cursor around a position of the data plane.

@@ -56,6 +56,7 @@ pub struct Inner {
     pub(crate) plane: Option<Arc<dyn api::DataPlane>>,
     pub(crate) turns: crate::asking::Turns,
     pub(crate) ingest: crate::ingest::IngestState,
+    pub(crate) cases: crate::cases::CaseState,
 }
 
 /// How many passwords are hashed at once.

@@ -316,6 +316,7 @@ impl Control {
             masking::blank_secrets(&passage.spec.output_schema, &mut visible);
             changes.append((approved.settle)(&visible));
         }
+        changes.append(self.trace(passage, target)?);
         let mut commit = Commit::new(passage.started, entry).changes(changes);
         for leaf in leaves.into_iter().chain(self.leaves_of_others(passage, target, decision)?) {
             commit = commit.record(leaf);

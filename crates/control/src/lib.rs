@@ -42,6 +42,7 @@ mod action;
 mod agent;
 mod approval;
 mod audit_log;
+mod cases;
 mod detection;
 mod entity;
 mod event;
@@ -68,6 +69,7 @@ mod tenant;
 mod user;
 
 pub use admission::{Admitted, Look};
+pub use cases::{ObserveError, finding};
 pub use context::Control;
 pub use courier::{Courier, Dispatch, Parcel};
 pub use identity::Identity;

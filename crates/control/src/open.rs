@@ -93,6 +93,7 @@ impl Opened {
                 rate: RateLimiter::new(self.settings.rate),
                 ingest: crate::ingest::IngestState::new(self.settings.ingest_memory_bytes_max),
                 turns: crate::asking::Turns::default(),
+                cases: crate::cases::CaseState::new().map_err(|error| OpenError::State(error.to_string()))?,
                 plane: self.plane,
                 store: self.store,
                 clock: self.clock,

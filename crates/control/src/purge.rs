@@ -7,7 +7,8 @@ use ids::{JobId, Owner, Scope, TenantId, Timestamp};
 use serde_json::{Value, json};
 use std::time::Duration;
 use store::{
-    Agent, Approval, Assignment, Changes, Credential, IngestKey, JobPage, JobState, KillSwitch, Lease, NewJob, Page,
+    Agent, Approval, Assignment, Case, CaseComment, CaseDetection, CaseEntity, CaseEntry, CaseEvidence, CaseMark,
+    CaseTask, Changes, Credential, EntityVerdict, IngestKey, JobPage, JobState, KillSwitch, Lease, NewJob, Page,
     Resource, Role, Rule, RuleException, RulePack, RulePackAssignment, RulePackRule, RuleVersion, SealedSecret,
     ServiceKey, Snapshot, Source, Stored, User,
 };
@@ -56,6 +57,15 @@ impl Control {
         removed += self.remove_all::<RulePack>(&snapshot, lease, tenant).await?;
         removed += self.remove_all::<RuleVersion>(&snapshot, lease, tenant).await?;
         removed += self.remove_all::<Rule>(&snapshot, lease, tenant).await?;
+        removed += self.remove_all::<CaseDetection>(&snapshot, lease, tenant).await?;
+        removed += self.remove_all::<CaseEntity>(&snapshot, lease, tenant).await?;
+        removed += self.remove_all::<EntityVerdict>(&snapshot, lease, tenant).await?;
+        removed += self.remove_all::<CaseEntry>(&snapshot, lease, tenant).await?;
+        removed += self.remove_all::<CaseComment>(&snapshot, lease, tenant).await?;
+        removed += self.remove_all::<CaseTask>(&snapshot, lease, tenant).await?;
+        removed += self.remove_all::<CaseEvidence>(&snapshot, lease, tenant).await?;
+        removed += self.remove_all::<CaseMark>(&snapshot, lease, tenant).await?;
+        removed += self.remove_all::<Case>(&snapshot, lease, tenant).await?;
         removed += self.remove_all::<SealedSecret>(&snapshot, lease, tenant).await?;
         let roles = self.remove_all::<Role>(&snapshot, lease, tenant).await?;
         if roles > 0 {

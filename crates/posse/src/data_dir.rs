@@ -1,6 +1,7 @@
 //! A data folder: the lock, the state in it, the master key and the first admin's token. Every file with a secret in it
 //! is readable by its owner only.
 
+use crate::case_feed::CaseFeed;
 use crate::config::{self, Config};
 use crate::telemetry;
 use anyhow::{Context as _, bail};
@@ -25,8 +26,8 @@ impl Clock for SystemClock {
     }
 }
 
-/// Open the state and the telemetry in a folder, and the gate on both.
-pub(crate) async fn open(data_dir: &Path, config: &Config) -> anyhow::Result<(Control, Plane)> {
+/// Open the state and the telemetry in a folder, the gate on both, and the way from findings to cases, not started yet.
+pub(crate) async fn open(data_dir: &Path, config: &Config) -> anyhow::Result<(Control, Plane, Arc<CaseFeed>)> {
     std::fs::create_dir_all(data_dir).with_context(|| format!("`{}` cannot be made", data_dir.display()))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
@@ -38,7 +39,8 @@ pub(crate) async fn open(data_dir: &Path, config: &Config) -> anyhow::Result<(Co
     let state = target.target.clone();
     let store = Store::open(target, clock.clone(), entropy.clone()).await.context("the state cannot be opened")?;
     // After the state: its lock says that nobody else has the folder.
-    let plane = telemetry::open(data_dir, state, &clock, &entropy).await?;
+    let feed = CaseFeed::new();
+    let plane = telemetry::open(data_dir, state, &clock, &entropy, Arc::clone(&feed) as _).await?;
     let opened = Opened {
         store,
         clock,
@@ -50,17 +52,17 @@ pub(crate) async fn open(data_dir: &Path, config: &Config) -> anyhow::Result<(Co
     };
     let token_file = data_dir.join("bootstrap-token");
     let control = opened.open(|token| write_secret(&token_file, token)).await.context("the gate cannot be opened")?;
-    Ok((control, plane))
+    Ok((control, plane, feed))
 }
 
-/// Open a folder for one offline command, as `system` plus the user of the operating system.
-pub(crate) async fn open_offline(data_dir: &Path) -> anyhow::Result<(Offline, Plane)> {
+/// Open a folder for one offline command, as `system` plus the user of the operating system; and what takes records.
+pub(crate) async fn open_offline(data_dir: &Path) -> anyhow::Result<(Offline, telemetry::Offline)> {
     if !data_dir.is_dir() {
         bail!("`{}` is no folder; name the data folder of a server that is not running", data_dir.display());
     }
-    let (control, plane) = open(data_dir, &config::read_file(None, data_dir)?).await?;
+    let (control, plane, feed) = open(data_dir, &config::read_file(None, data_dir)?).await?;
     let user = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "unknown".to_owned());
-    Ok((control.offline(&user), plane))
+    Ok((control.offline(&user), telemetry::Offline { plane, feed, control }))
 }
 
 fn settings(config: &Config, engine: &'static str) -> Settings {

@@ -1,5 +1,6 @@
 //! What the server needs besides the gate: readiness, measurements, randomness for request ids.
 
+use crate::case_feed::CaseFeed;
 use api::{Call, Credential, DataPlane as _, Door as _, Future, Origin, Problem, Reply};
 use control::Control;
 use ids::{Clock, Entropy};
@@ -12,6 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use server::{Hooks, Observed};
+use std::sync::Arc;
 use store::Health;
 
 /// Upper bounds of the duration buckets, in seconds.
@@ -32,6 +34,7 @@ struct OperationLabel {
 pub(crate) struct PlatformHooks {
     control: Control,
     plane: Plane,
+    feed: Arc<CaseFeed>,
     registry: Registry,
     calls: Family<Labels, Counter>,
     durations: Family<OperationLabel, Histogram, fn() -> Histogram>,
@@ -40,7 +43,7 @@ pub(crate) struct PlatformHooks {
 }
 
 impl PlatformHooks {
-    pub(crate) fn new(control: Control, plane: Plane) -> Self {
+    pub(crate) fn new(control: Control, plane: Plane, feed: Arc<CaseFeed>) -> Self {
         let mut registry = Registry::with_prefix("posse");
         let calls = Family::default();
         let durations: Family<OperationLabel, Histogram, fn() -> Histogram> =
@@ -50,7 +53,7 @@ impl PlatformHooks {
         registry.register("call_duration_seconds", "Time from request to answer", durations.clone());
         registry.register("store_batches", "Batches committed since the start", batches.clone());
         registry.register("store_calls", "Calls committed since the start", committed.clone());
-        Self { control, plane, registry, calls, durations, batches, committed }
+        Self { control, plane, feed, registry, calls, durations, batches, committed }
     }
 }
 
@@ -103,6 +106,7 @@ impl Hooks for PlatformHooks {
             let own = text.strip_suffix(end).unwrap_or(&text).len();
             text.truncate(own);
             text.push_str(&self.plane.metrics());
+            text.push_str(&self.feed.metrics());
             text.push_str(end);
             Ok(text)
         })

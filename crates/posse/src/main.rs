@@ -2,6 +2,7 @@
 //! other command to the command line. Holds no logic of its own.
 
 mod bench;
+mod case_feed;
 mod config;
 mod data_dir;
 mod hooks;
@@ -41,7 +42,7 @@ fn main() -> ExitCode {
         }
     }
     // One folder is opened once: for its gate and, where records come in, for its data plane.
-    let opened: Arc<Mutex<Option<pipeline::Plane>>> = Arc::default();
+    let opened: Arc<Mutex<Option<telemetry::Offline>>> = Arc::default();
     let opened_before = Arc::clone(&opened);
     let program = Program {
         specs: api::specs(),
@@ -50,16 +51,16 @@ fn main() -> ExitCode {
         open_data_dir: Some(Box::new(move |folder| {
             let opened = Arc::clone(&opened);
             Box::pin(async move {
-                let (door, plane) = data_dir::open_offline(&folder).await.map_err(|error| format!("{error:#}"))?;
-                *opened.lock().unwrap_or_else(PoisonError::into_inner) = Some(plane);
+                let (door, offline) = data_dir::open_offline(&folder).await.map_err(|error| format!("{error:#}"))?;
+                *opened.lock().unwrap_or_else(PoisonError::into_inner) = Some(offline);
                 Ok(Arc::new(door) as Arc<dyn api::Door>)
             })
         })),
         ingest: Some(Box::new(move |_| {
-            let plane = opened_before.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let offline = opened_before.lock().unwrap_or_else(PoisonError::into_inner).clone();
             Box::pin(async move {
-                let plane = plane.ok_or_else(|| "the data folder is not open".to_owned())?;
-                Ok(Arc::new(telemetry::Offline(plane)) as Arc<dyn cli::Ingest>)
+                let offline = offline.ok_or_else(|| "the data folder is not open".to_owned())?;
+                Ok(Arc::new(offline.start()) as Arc<dyn cli::Ingest>)
             })
         })),
     };

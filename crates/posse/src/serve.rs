@@ -45,9 +45,10 @@ async fn serve(data_dir: &Path, listen: &str, config: &Config) -> anyhow::Result
         .next()
         .with_context(|| format!("`{listen}` names no address"))?;
     let (mut terminated, mut interrupted) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let (control, plane) = data_dir::open(data_dir, config).await?;
+    let (control, plane, feed) = data_dir::open(data_dir, config).await?;
     let running = control.start();
-    let hooks = Arc::new(PlatformHooks::new(control.clone(), plane.clone()));
+    feed.start(control.clone());
+    let hooks = Arc::new(PlatformHooks::new(control.clone(), plane.clone(), Arc::clone(&feed)));
     let server = Server::bind(server_config(address, config)?, Arc::new(control), hooks).await?;
     // Held still: scripts wait for this line.
     println!("listening on {}", server.url());
@@ -64,6 +65,7 @@ async fn serve(data_dir: &Path, listen: &str, config: &Config) -> anyhow::Result
     server.run(stop).await;
     // What was taken is put into files before the state is closed.
     plane.stop().await;
+    feed.stop().await;
     running.stop().await;
     Ok(())
 }

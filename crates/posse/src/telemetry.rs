@@ -1,12 +1,14 @@
 //! The telemetry of a data folder: the log in `journal/`, the lake's files in `lake/`, its catalog beside the state,
 //! and the data plane over them.
 
+use crate::case_feed::CaseFeed;
 use anyhow::Context as _;
 use api::{DataPlane as _, Delivery, Future, Protocol};
 use cli::{Ingest, Taken};
+use control::Control;
 use ids::{Clock, Entropy, TenantId, Text};
 use lake::Lake;
-use pipeline::{Options, Plane};
+use pipeline::{FindingSink, Options, Plane};
 use std::path::Path;
 use std::sync::Arc;
 use store::{LakeCatalog, LakeConfig, Target};
@@ -20,6 +22,7 @@ pub(crate) async fn open(
     target: Target,
     clock: &Arc<dyn Clock>,
     entropy: &Arc<dyn Entropy>,
+    findings: Arc<dyn FindingSink>,
 ) -> anyhow::Result<Plane> {
     let data_dir = std::path::absolute(data_dir).context("the data folder has no absolute path")?;
     let folder = data_dir.join("lake");
@@ -34,12 +37,26 @@ pub(crate) async fn open(
         limits: lake::Limits::default(),
     };
     let opened = Lake::open(options).await.context("the lake cannot be opened")?;
-    let options = Options::new(data_dir.join("journal"), opened, Arc::clone(clock), Arc::clone(entropy));
+    let mut options = Options::new(data_dir.join("journal"), opened, Arc::clone(clock), Arc::clone(entropy));
+    options.findings = Some(findings);
     Plane::open(options).context("the data plane cannot be started")
 }
 
 /// Takes records for `posse import --data-dir`.
-pub(crate) struct Offline(pub(crate) Plane);
+#[derive(Clone)]
+pub(crate) struct Offline {
+    pub(crate) plane: Plane,
+    pub(crate) feed: Arc<CaseFeed>,
+    pub(crate) control: Control,
+}
+
+impl Offline {
+    /// Let what is found go into cases; a command that takes no records leaves that to the server.
+    pub(crate) fn start(self) -> Self {
+        self.feed.start(self.control.clone());
+        self
+    }
+}
 
 impl Ingest for Offline {
     fn take(&self, tenant: TenantId, source: Text<64>, body: Vec<u8>) -> Future<'_, Result<Taken, String>> {
@@ -57,7 +74,7 @@ impl Ingest for Offline {
                 body,
             };
             loop {
-                let answer = self.0.deliver(delivery.clone()).await;
+                let answer = self.plane.deliver(delivery.clone()).await;
                 let told: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
                 if answer.status == 200 {
                     let duplicate = told.get("duplicate").and_then(serde_json::Value::as_bool).unwrap_or(false);
@@ -74,6 +91,9 @@ impl Ingest for Offline {
     }
 
     fn finish(&self) -> Future<'_, ()> {
-        Box::pin(self.0.stop())
+        Box::pin(async move {
+            self.plane.stop().await;
+            self.feed.stop().await;
+        })
     }
 }

@@ -175,6 +175,9 @@ pub fn rule_test() -> Value {
     json!({ "name": "whoami", "events": [event("C:\\cmd.exe"), event("C:\\whoami.exe")], "matches": [1] })
 }
 
+/// An event's id; the recorder has every event.
+pub const EVENT: &str = "event_xw3xdh020e0200r0";
+
 /// A filter for every rule of a log source.
 pub const EXCEPTION: &str = "title: Build hosts\nlogsource:\n  product: windows\n  category: process_creation\nfilter:\n  \
     rules: any\n  selection:\n    Computer|startswith: build-\n  condition: not selection\n";
@@ -289,9 +292,26 @@ impl Cast {
             let told = platform.done(&own, "sensor.tasks", &json!({ "sensor": sensor })).await;
             let task = id(&told["tasks"][0]["task"]);
             things.extend([("sensor", sensor), ("task", task), ("action", action)]);
+            self.make_case(platform, tenant, &mut things).await;
         }
         things.extend([("approval", waiting), ("kill_switch", switch), ("user", user.principal), ("agent", agent)]);
         things
+    }
+
+    /// A case with what belongs to one, and another one.
+    async fn make_case(&self, platform: &Platform, tenant: &str, things: &mut Things) {
+        let chief = &self.chief.token;
+        let opened = json!({ "tenant": tenant, "title": "seeded", "severity": "low", "entities": ["user:victim"] });
+        let case = id(&platform.done(chief, "case.open", &opened).await);
+        let other = json!({ "tenant": tenant, "title": "another" });
+        things.insert("into", id(&platform.done(chief, "case.open", &other).await));
+        let task = json!({ "case": case, "title": "ask" });
+        things.insert("case_task", id(&platform.done(chief, "case.add_task", &task).await));
+        let secured = json!({ "case": case, "sql": "SELECT 1" });
+        let secured = platform.done(chief, "case.add_evidence", &secured).await;
+        things.insert("evidence", id(&secured["items"][0]));
+        platform.done(chief, "case.add_comment", &json!({ "case": case, "text": "look" })).await;
+        things.insert("case", case);
     }
 
     /// A policy document, one for all places: they belong to the provider.
@@ -305,7 +325,7 @@ impl Cast {
     pub fn input(&self, spec: &Spec, place: Place) -> Option<Value> {
         let things = self.things.get(&place)?;
         let placed = spec.fields().any(|(name, _)| name == "tenant");
-        if place == Place::Provider && spec.requires("tenant") {
+        if place == Place::Provider && (spec.requires("tenant") || spec.requires("case")) {
             return None;
         }
         let mut input = self.input_with(spec, things);
@@ -336,6 +356,11 @@ impl Cast {
         let special = match spec.meta.id {
             "agent.register" => json!({ "name": self.fresh("agent"), "owner": thing("user") }),
             "approval.narrow" => json!({ "input": { "kill_switch": thing("kill_switch"), "reason": "over" } }),
+            "case.update_task" => json!({ "task": thing("case_task") }),
+            "case.conclude" => {
+                let cited = json!({ "event": EVENT, "quotes": ["recorder"] });
+                json!({ "claims": [{ "text": "the recorder sent it", "citations": [cited] }] })
+            }
             "kill_switch.engage" => json!({ "target": { "stop": "agent", "agent": thing("agent") } }),
             "me.login" => json!({ "email": "viewer@example.com", "password": PASSWORD }),
             "operation.call" => json!({ "operation": "me.get", "input": {} }),

@@ -21,6 +21,14 @@ impl Dump {
         dump.take::<store::Agent>(&snapshot).await;
         dump.take::<store::Approval>(&snapshot).await;
         dump.take::<store::Assignment>(&snapshot).await;
+        dump.take::<store::Case>(&snapshot).await;
+        dump.take::<store::CaseComment>(&snapshot).await;
+        dump.take::<store::CaseDetection>(&snapshot).await;
+        dump.take::<store::CaseEntity>(&snapshot).await;
+        dump.take::<store::CaseEntry>(&snapshot).await;
+        dump.take::<store::CaseEvidence>(&snapshot).await;
+        dump.take::<store::CaseTask>(&snapshot).await;
+        dump.take::<store::EntityVerdict>(&snapshot).await;
         dump.take::<store::Credential>(&snapshot).await;
         dump.take::<store::KillSwitch>(&snapshot).await;
         dump.take::<store::Policy>(&snapshot).await;

@@ -25,10 +25,15 @@ pub enum Reached {
     Syslog(TenantId, Text<64>, Vec<u8>),
 }
 
+/// Events that a test put there, by tenant and id.
+type Held = std::collections::BTreeMap<(TenantId, String), (serde_json::Value, String)>;
+
 /// The plane that remembers.
 #[derive(Default)]
 pub struct Recorder {
     reached: Arc<Mutex<Vec<Reached>>>,
+    held: Mutex<Held>,
+    rows: Mutex<Vec<serde_json::Map<String, serde_json::Value>>>,
 }
 
 impl Recorder {
@@ -39,6 +44,17 @@ impl Recorder {
     /// What reached it since the last time.
     pub fn take(&self) -> Vec<Reached> {
         std::mem::take(&mut *self.seen())
+    }
+
+    /// Hold an event: from now on there are those that are held, and no others.
+    pub fn hold(&self, tenant: TenantId, event: &str, ocsf: serde_json::Value, raw: &str) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.insert((tenant, event.to_owned()), (ocsf, raw.to_owned()));
+    }
+
+    /// Answer every query with these rows.
+    pub fn answer(&self, rows: Vec<serde_json::Map<String, serde_json::Value>>) {
+        *self.rows.lock().unwrap_or_else(PoisonError::into_inner) = rows;
     }
 
     fn note(&self, what: &'static str, scope: &Scope, bounds: &Bounds) {
@@ -105,7 +121,8 @@ impl DataPlane for Recorder {
         bounds: &'a Bounds,
     ) -> Future<'a, Result<EventRows, Problem>> {
         self.note("query", scope, bounds);
-        now(Ok(EventRows { next_cursor: Some("here".to_owned()), ..no_rows() }))
+        let items = self.rows.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        now(Ok(EventRows { items, next_cursor: Some("here".to_owned()), ..no_rows() }))
     }
 
     fn search<'a>(
@@ -183,13 +200,19 @@ impl DataPlane for Recorder {
             Scope::Tenant(tenant) => *tenant,
             Scope::Provider | Scope::Tenants(_) => TenantId::derive(&[b"any"]),
         };
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let (ocsf, raw) = match held.get(&(tenant, input.event.to_string())) {
+            Some(found) => found.clone(),
+            None if held.is_empty() => (serde_json::json!({}), String::new()),
+            None => return now(Err(Problem::not_found("event"))),
+        };
         now(Ok(Event {
             id: input.event.to_string(),
             tenant,
             source: "recorder".to_owned(),
             time: Timestamp::default(),
-            ocsf: serde_json::json!({}),
-            raw: String::new(),
+            ocsf,
+            raw,
             raw_cut: false,
         }))
     }

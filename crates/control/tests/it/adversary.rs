@@ -199,9 +199,18 @@ fn another_method(attack: &Attack<'_>, spec: &Spec) -> Vec<Request> {
     vec![request]
 }
 
-/// What an attacker may change: its own proposals.
-fn permitted(me: &Member, (kind, _, document): &(String, String, Value)) -> bool {
-    kind == "approval" && document["value"]["caller"]["principal"] == me.principal.as_str()
+/// What an attacker may change: its own proposals; an investigator also works on the cases of its own tenant, under its
+/// own name.
+fn permitted(cast: &Cast, me: &Member, (kind, _, document): &(String, String, Value)) -> bool {
+    let value = &document["value"];
+    let proposal = kind == "approval" && value["caller"]["principal"] == me.principal.as_str();
+    let names = [&value["made"]["by"], &value["actor"]];
+    let under_its_name = names.iter().all(|name| name.is_null() || **name == me.principal.as_str());
+    let case_work = me.name == "investigator"
+        && (kind.starts_with("case") || kind == "entity_verdict")
+        && value["tenant"] == cast.own.as_str()
+        && (under_its_name || kind == "case_task");
+    proposal || case_work
 }
 
 /// Answers that come from the face, before the gate: nothing was read, so nothing is recorded.
@@ -238,7 +247,7 @@ async fn attack(platform: &Platform, cast: &Cast, me: &Member, executed: &str, w
             }
         }
         let after = Dump::of(platform.control.store()).await;
-        let changed: Vec<_> = before.changed(&after).into_iter().filter(|one| !permitted(me, one)).collect();
+        let changed: Vec<_> = before.changed(&after).into_iter().filter(|one| !permitted(cast, me, one)).collect();
         assert!(changed.is_empty(), "{mutator} as {}: {changed:#?}", me.name);
         before = after;
     }

@@ -6,6 +6,7 @@
 mod actions;
 mod adversary;
 mod approvals;
+mod cases;
 mod effects;
 mod faces;
 mod golden;

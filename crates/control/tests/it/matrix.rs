@@ -13,11 +13,12 @@ use testkit::cast::{Member, login, run};
 use testkit::{Answer, Cast, Place, Platform};
 
 /// Fields that place a call: an id of something that belongs somewhere.
-const PLACING: [&str; 15] = [
+const PLACING: [&str; 16] = [
     "agent",
     "approval",
     "assignment",
     "call",
+    "case",
     "exception",
     "job",
     "kill_switch",

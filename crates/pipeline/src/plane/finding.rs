@@ -111,6 +111,24 @@ struct Basis<'a> {
     evidence: Value,
     observables: Vec<Observable>,
     columns: Vec<(usize, ColumnValue)>,
+    /// The processes that the event names, as their source identifies them.
+    process: Value,
+}
+
+/// The processes of an event: itself, who started it and who acts; null where it names none.
+fn process(event: &Normalised) -> Value {
+    let text = |name: &str| {
+        let column = place(name);
+        event.columns.iter().find_map(|(own, value)| match value {
+            ColumnValue::Text(text) if *own == column && !text.is_empty() => Some(text.as_str()),
+            _ => None,
+        })
+    };
+    let (uid, parent, actor) = (text("process_uid"), text("parent_uid"), text("actor_process_uid"));
+    if uid.or(parent).or(actor).is_none() {
+        return Value::Null;
+    }
+    json!({ "host": text("device_hostname"), "uid": uid, "parent_uid": parent, "actor_uid": actor })
 }
 
 /// The finding of a rule that held of one event.
@@ -140,6 +158,7 @@ pub(crate) fn of_rule(rule: &Rule, meta: Option<&Meta>, record: &Value, profile:
             evidence: json!({ "data": { "event": seen.id.to_string(), "matched": matched } }),
             observables: seen.event.observables.clone(),
             columns: seen.event.columns.iter().filter(inherited).cloned().collect(),
+            process: process(seen.event),
         },
     )
 }
@@ -174,6 +193,7 @@ pub(crate) fn of_correlation(
             evidence: json!({ "data": { "events": names, "group": group, "value": found.value } }),
             observables: Vec::new(),
             columns: Vec::new(),
+            process: Value::Null,
             events: if events.is_empty() { vec![last.id] } else { events },
         },
     )
@@ -258,6 +278,7 @@ fn build(analytic: &Analytic<'_>, basis: Basis<'_>) -> Finding {
             "events": basis.events.iter().take(100).map(ToString::to_string).collect::<Vec<_>>(),
             "event_count": basis.event_count,
             "entities": entities,
+            "process": basis.process,
         },
     });
     let mut columns = basis.columns;

@@ -3,6 +3,7 @@
 
 mod agent;
 mod approval;
+mod case;
 mod credential;
 mod key_rotation;
 mod kill_switch;
@@ -21,6 +22,10 @@ mod user;
 
 pub use agent::{Agent, AgentState};
 pub use approval::{Approval, ApprovalState, Caller, Vote};
+pub use case::{
+    Case, CaseComment, CaseDetection, CaseEntity, CaseEntry, CaseEvidence, CaseMark, CaseTask, Conclusion,
+    EntityVerdict, Exhibit, Made,
+};
 pub use credential::{Credential, CredentialKind};
 pub use key_rotation::KeyRotation;
 pub use kill_switch::{KillSwitch, KillTarget};
