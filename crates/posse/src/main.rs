@@ -6,6 +6,7 @@ mod case_feed;
 mod config;
 mod data_dir;
 mod hooks;
+mod sensor_command;
 mod serve;
 mod telemetry;
 
@@ -40,6 +41,17 @@ fn main() -> ExitCode {
                 }
             };
         }
+    }
+    if arguments.get(1).is_some_and(|first| first == "sensor")
+        && sensor_command::meant(arguments.get(2..).unwrap_or_default())
+    {
+        return match sensor_command::run(arguments.get(2..).unwrap_or_default()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("posse sensor: {error:#}");
+                ExitCode::FAILURE
+            }
+        };
     }
     // One folder is opened once: for its gate and, where records come in, for its data plane.
     let opened: Arc<Mutex<Option<telemetry::Offline>>> = Arc::default();
