@@ -178,6 +178,13 @@ pub fn rule_test() -> Value {
 /// An event's id; the recorder has every event.
 pub const EVENT: &str = "event_xw3xdh020e0200r0";
 
+/// A definition that a model drives, without skills.
+pub const DEFINITION: &str = "---\nname: seeded\npurpose: tests\noperations: [tenant.get]\nmodel: default\n\
+    budgets: { steps: 3, seconds: 60, actions: 1 }\n---\nLook around.\n";
+
+/// A skill of nothing but its page.
+const SKILL: &str = "---\nname: seeded\ndescription: A test.\n---\nDo nothing.\n";
+
 /// A filter for every rule of a log source.
 pub const EXCEPTION: &str = "title: Build hosts\nlogsource:\n  product: windows\n  category: process_creation\nfilter:\n  \
     rules: any\n  selection:\n    Computer|startswith: build-\n  condition: not selection\n";
@@ -264,6 +271,10 @@ impl Cast {
         }
         let admin = if tenant.is_some() { "tenant_admin" } else { "provider_admin" };
         let robot = program(platform, &platform.bootstrap, &name("robot"), tenant, &[admin]).await;
+        platform.done(chief, "agent.define", &json!({ "agent": agent, "text": DEFINITION })).await;
+        let files = json!([{ "path": "SKILL.md", "text": SKILL }]);
+        let skill = platform.done(chief, "skill.import", &at(tenant, json!({ "files": files }))).await;
+        things.insert("digest", skill["digest"].as_str().expect("a skill's digest").to_owned());
         let engage = json!({ "target": { "stop": "agent", "agent": agent }, "reason": "a test" });
         let mut asked = Vec::new();
         for _ in 0..2 {
@@ -293,6 +304,7 @@ impl Cast {
             let task = id(&told["tasks"][0]["task"]);
             things.extend([("sensor", sensor), ("task", task), ("action", action)]);
             self.make_case(platform, tenant, &mut things).await;
+            things.insert("run", self.make_run(platform, tenant, &user.principal, &name("runner")).await);
         }
         things.extend([("approval", waiting), ("kill_switch", switch), ("user", user.principal), ("agent", agent)]);
         things
@@ -314,6 +326,22 @@ impl Cast {
         things.insert("case", case);
     }
 
+    /// A run that has ended: no model stands under its agent's alias.
+    async fn make_run(&self, platform: &Platform, tenant: &str, owner: &str, name: &str) -> String {
+        let chief = &self.chief.token;
+        let made = json!({ "name": name, "purpose": "tests", "owner": owner, "tenant": tenant });
+        let agent = id(&platform.done(chief, "agent.register", &made).await);
+        platform.done(chief, "agent.define", &json!({ "agent": agent, "text": DEFINITION })).await;
+        platform.done(chief, "agent.activate", &json!({ "agent": agent })).await;
+        let run = id(&platform.done(chief, "run.start", &json!({ "agent": agent, "tenant": tenant })).await);
+        let ended = async || {
+            let read = platform.done(chief, "run.get", &json!({ "run": run })).await;
+            (read["state"] == "failed").then_some(())
+        };
+        platform.until("the run to end", ended).await;
+        run
+    }
+
     /// A policy document, one for all places: they belong to the provider.
     async fn policy(&self, platform: &Platform) -> String {
         let text = "@id(\"seeded\")\nforbid(principal is Posse::Agent, action, resource) when { context.tainted };";
@@ -325,7 +353,9 @@ impl Cast {
     pub fn input(&self, spec: &Spec, place: Place) -> Option<Value> {
         let things = self.things.get(&place)?;
         let placed = spec.fields().any(|(name, _)| name == "tenant");
-        if place == Place::Provider && (spec.requires("tenant") || spec.requires("case")) {
+        // Some things only tenants have.
+        let missing = |name: &&str| spec.requires(name) && !things.contains_key(*name);
+        if ["action", "case", "run", "sensor", "tenant"].iter().any(missing) {
             return None;
         }
         let mut input = self.input_with(spec, things);
@@ -354,6 +384,7 @@ impl Cast {
         }
         let thing = |name: &str| Value::from(things.get(name).cloned().unwrap_or_default());
         let special = match spec.meta.id {
+            "agent.define" => json!({ "text": DEFINITION }),
             "agent.register" => json!({ "name": self.fresh("agent"), "owner": thing("user") }),
             "approval.narrow" => json!({ "input": { "kill_switch": thing("kill_switch"), "reason": "over" } }),
             "case.update_task" => json!({ "task": thing("case_task") }),

@@ -33,8 +33,10 @@ impl Dump {
         dump.take::<store::KillSwitch>(&snapshot).await;
         dump.take::<store::Policy>(&snapshot).await;
         dump.take::<store::PolicyVersion>(&snapshot).await;
+        dump.take::<store::ResponseAction>(&snapshot).await;
         dump.take::<store::Role>(&snapshot).await;
         dump.take::<store::SealedSecret>(&snapshot).await;
+        dump.take::<store::Sensor>(&snapshot).await;
         dump.take::<store::ServiceKey>(&snapshot).await;
         dump.take::<store::Tenant>(&snapshot).await;
         dump.take::<store::User>(&snapshot).await;

@@ -13,7 +13,8 @@ use testkit::cast::{Member, login, run};
 use testkit::{Answer, Cast, Place, Platform};
 
 /// Fields that place a call: an id of something that belongs somewhere.
-const PLACING: [&str; 16] = [
+const PLACING: [&str; 19] = [
+    "action",
     "agent",
     "approval",
     "assignment",
@@ -26,6 +27,8 @@ const PLACING: [&str; 16] = [
     "pack",
     "role",
     "rule",
+    "run",
+    "sensor",
     "service_key",
     "target",
     "tenant",
