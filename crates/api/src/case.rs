@@ -2,7 +2,7 @@
 //! (evidence, tasks, comments, timeline) stands in `case_work`.
 
 use crate::{
-    CaseComment, CaseEvidence, CaseTask, EntityName, Etag, Limit, Meta, Method, Operation, Page, example,
+    CaseComment, CaseEvidence, CaseTask, EntityName, Etag, Limit, Meta, Method, Obligation, Operation, Page, example,
     operation::declare,
 };
 use ids::{
@@ -541,14 +541,17 @@ pub struct CaseObserved {
     pub merged: Vec<CaseId>,
 }
 
+const LISTED: &[Obligation] = &[Obligation::MaxRows, Obligation::Mask];
+const SHOWN: &[Obligation] = &[Obligation::Mask];
 const EXAMPLE_EVENT: &str = "event_xw3xdh020e0200r0";
 
 declare! {
     CaseOpen => Case: Meta::write("case.open", Method::Post, "/v1/cases", "Tenant"),
         json!({ "tenant": example::TENANT, "title": "A colleague reports a strange mail", "severity": "medium", "entities": ["user:alice"] });
-    CaseList => Page<Case>: Meta::read("case.list", Method::Get, "/v1/cases", "Tenant"),
+    CaseList => Page<Case>: Meta::read("case.list", Method::Get, "/v1/cases", "Tenant").keeps(LISTED),
         json!({ "tenant": example::TENANT, "status": "new", "severity": "high" });
-    CaseGet => CaseFile: Meta::read("case.get", Method::Get, "/v1/cases/{case}", "Case"), json!({ "case": example::CASE });
+    CaseGet => CaseFile: Meta::read("case.get", Method::Get, "/v1/cases/{case}", "Case").keeps(SHOWN),
+        json!({ "case": example::CASE });
     CaseDetections => Page<CaseDetection>: Meta::read("case.detections", Method::Get, "/v1/cases/{case}/detections", "Case"),
         json!({ "case": example::CASE });
     CaseUpdate => Case: Meta::write("case.update", Method::Patch, "/v1/cases/{case}", "Case"),

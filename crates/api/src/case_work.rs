@@ -221,8 +221,9 @@ pub struct TimelineEntry {
     pub evidence: Vec<EvidenceId>,
 }
 
-/// Tell what happened on a case, oldest first: seen, queried, concluded, decided, done, verified, undone; by whom, and where
-/// it stands in the audit log.
+/// Tell what happened on a case, oldest first.
+///
+/// What was seen, queried, concluded, decided, done, verified and undone; by whom, and where it stands in the audit log.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CaseTimeline {

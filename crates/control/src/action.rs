@@ -217,7 +217,7 @@ impl Control {
                     "the sensor may have fetched it and never said what came of it; look at the host",
                 )
             } else {
-                (ActionState::Expired, "the sensor did not come for it in time")
+                (ActionState::Expired, "the sensor has said nothing since it was asked")
             };
             let ended =
                 ResponseAction { state, detail: detail.to_owned(), ended_at: Some(now), ..stored.value.clone() };
@@ -231,8 +231,8 @@ impl Control {
 }
 
 impl Handle<ActionCatalogue> for Control {
-    async fn resolve(&self, _: &Look<'_>, _: &ActionCatalogue) -> Result<Target, Refusal> {
-        Ok(Target::provider())
+    async fn resolve(&self, look: &Look<'_>, _: &ActionCatalogue) -> Result<Target, Refusal> {
+        Ok(Target { owner: look.identity.place(), ..Target::provider() })
     }
 
     async fn handle(&self, _: &Admitted<'_>, _: ActionCatalogue) -> Result<Outcome<ActionTypes>, Refusal> {

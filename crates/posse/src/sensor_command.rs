@@ -24,6 +24,9 @@ posse sensor: telemetry and response on this host (Linux; root)
 
   --state DIR   where identity, spool and state are kept; /var/lib/posse-sensor where nothing is said
                 ($POSSE_SENSOR_STATE)
+
+On the platform, as operations like all others (POSSE_URL, POSSE_TOKEN): posse sensor create, get, list, update,
+retire; see for example `posse sensor create --help`.
 ";
 
 /// The words of `posse sensor` that are this program's; all others are operations of the platform.

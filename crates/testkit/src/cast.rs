@@ -180,10 +180,7 @@ pub const EVENT: &str = "event_xw3xdh020e0200r0";
 
 /// A definition that a model drives, without skills.
 pub const DEFINITION: &str = "---\nname: seeded\npurpose: tests\noperations: [tenant.get]\nmodel: default\n\
-    budgets: { steps: 3, seconds: 60, actions: 1 }\n---\nLook around.\n";
-
-/// A skill of nothing but its page.
-const SKILL: &str = "---\nname: seeded\ndescription: A test.\n---\nDo nothing.\n";
+    budgets: { steps: 3, tokens: 1000, seconds: 60, actions: 1 }\n---\nLook around.\n";
 
 /// A filter for every rule of a log source.
 pub const EXCEPTION: &str = "title: Build hosts\nlogsource:\n  product: windows\n  category: process_creation\nfilter:\n  \
@@ -272,7 +269,9 @@ impl Cast {
         let admin = if tenant.is_some() { "tenant_admin" } else { "provider_admin" };
         let robot = program(platform, &platform.bootstrap, &name("robot"), tenant, &[admin]).await;
         platform.done(chief, "agent.define", &json!({ "agent": agent, "text": DEFINITION })).await;
-        let files = json!([{ "path": "SKILL.md", "text": SKILL }]);
+        // Another for each place: the same bytes have the same digest, wherever they are.
+        let page = format!("---\nname: seeded\ndescription: A test of {}.\n---\nDo nothing.\n", place.as_str());
+        let files = json!([{ "path": "SKILL.md", "text": page }]);
         let skill = platform.done(chief, "skill.import", &at(tenant, json!({ "files": files }))).await;
         things.insert("digest", skill["digest"].as_str().expect("a skill's digest").to_owned());
         let engage = json!({ "target": { "stop": "agent", "agent": agent }, "reason": "a test" });

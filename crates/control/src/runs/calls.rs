@@ -99,7 +99,8 @@ impl Control {
         }
         let id = run.agent.to_string();
         let agent: Option<Stored<Agent>> = self.store.snapshot(Scope::Provider).read(&id).await?;
-        let active = |agent: &Stored<Agent>| agent.value.state == store::AgentState::Active && agent.value.expires_at > now;
+        let active =
+            |agent: &Stored<Agent>| agent.value.state == store::AgentState::Active && agent.value.expires_at > now;
         let Some(agent) = agent.filter(active) else { return Ok(None) };
         let home = Owner::from(run.agent_tenant);
         let principal = Principal::Agent(run.agent);

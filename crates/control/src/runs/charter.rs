@@ -53,8 +53,7 @@ impl Handle<AgentDefine> for Control {
         let prepared = self.prepare(&text, skills)?;
         let operations = prepared.definition.operations.entries().to_vec();
         let charter = prepared.charter.to_hex();
-        let stored =
-            AgentDefinition { agent: input.agent, tenant: agent.value.tenant, text, charter, skills: pins };
+        let stored = AgentDefinition { agent: input.agent, tenant: agent.value.tenant, text, charter, skills: pins };
         let mut changes = Changes::new();
         let before: Option<Stored<AgentDefinition>> = admitted.snapshot.read(&id).await?;
         match before {

@@ -98,8 +98,7 @@ impl Handle<RunStart> for Control {
             return Err(Refusal::conflict("an agent starts no run of another; ask a person to"));
         }
         let id = input.agent.to_string();
-        let agent: Stored<Agent> =
-            admitted.reach.read(&id).await?.ok_or_else(|| Refusal::not_found("agent"))?;
+        let agent: Stored<Agent> = admitted.reach.read(&id).await?.ok_or_else(|| Refusal::not_found("agent"))?;
         let home = Owner::from(agent.value.tenant);
         if agent.value.state != store::AgentState::Active || agent.value.expires_at <= admitted.now {
             return Err(Refusal::conflict("the agent is not active; activate it first"));
@@ -108,8 +107,8 @@ impl Handle<RunStart> for Control {
             return Err(Refusal::fault("/tenant", "is not the agent's own; an agent of one tenant runs there only"));
         }
         let definition: Option<Stored<AgentDefinition>> = self.store.snapshot(Scope::Provider).read(&id).await?;
-        let definition =
-            definition.ok_or_else(|| Refusal::conflict("the agent has no definition; give it one with `agent.define`"))?;
+        let definition = definition
+            .ok_or_else(|| Refusal::conflict("the agent has no definition; give it one with `agent.define`"))?;
         let mut given = input.input;
         if let Some(case) = input.case {
             given.insert("case".to_owned(), json!(case));

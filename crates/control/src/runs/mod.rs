@@ -14,7 +14,9 @@ mod turn;
 use crate::context::Control;
 use crate::identity::Identity;
 use crate::refusal::Refusal;
-use agent::{Charter, ConversationPlan, Definition, Effect, OperationSet, Procedure, Skill, SkillFile, ToolSpec, Toolset};
+use agent::{
+    Charter, ConversationPlan, Definition, Effect, OperationSet, Procedure, Skill, SkillFile, ToolSpec, Toolset,
+};
 use api::{Problem, ProblemKind, Spec};
 use ids::{RunId, Scope, TenantId};
 use seal::Digest;
@@ -25,8 +27,22 @@ use store::{AgentDefinition, Changes, RunTaint, Stored};
 
 /// Families of operations whose answers hold only what the platform and its people wrote. Everything else taints.
 const OWN_TEXT: [&str; 16] = [
-    "agent", "approval", "audit", "config", "entity", "job", "kill_switch", "lake", "me", "operation", "policy", "role", "run",
-    "service_key", "skill", "system",
+    "agent",
+    "approval",
+    "audit",
+    "config",
+    "entity",
+    "job",
+    "kill_switch",
+    "lake",
+    "me",
+    "operation",
+    "policy",
+    "role",
+    "run",
+    "service_key",
+    "skill",
+    "system",
 ];
 
 /// How many prepared charters are kept.
@@ -176,7 +192,8 @@ impl Control {
         let procedure = match (&definition.playbook, &definition.model) {
             (Some(name), _) => {
                 let playbook = skills.get(name).and_then(|skill| skill.playbook.clone());
-                let playbook = playbook.ok_or_else(|| Refusal::fault("/text", format!("skill `{name}` has no playbook")))?;
+                let playbook =
+                    playbook.ok_or_else(|| Refusal::fault("/text", format!("skill `{name}` has no playbook")))?;
                 let faults = playbook.faults_against(&self.tools_of(&definition.operations, true));
                 if !faults.is_empty() {
                     return Err(faulty(&faults));

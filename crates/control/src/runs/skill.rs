@@ -13,10 +13,7 @@ use ids::{Owner, Text};
 use store::{Changes, Stored};
 
 fn files(texts: impl IntoIterator<Item = SkillText>) -> Vec<SkillFile> {
-    texts
-        .into_iter()
-        .map(|file| SkillFile { path: file.path.into_string(), text: file.text.into_string() })
-        .collect()
+    texts.into_iter().map(|file| SkillFile { path: file.path.into_string(), text: file.text.into_string() }).collect()
 }
 
 fn wire(skill: &Skill, stored: Option<&store::Skill>, with_files: bool) -> api::Skill {

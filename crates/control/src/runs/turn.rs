@@ -178,7 +178,10 @@ impl<'a> Turn<'a> {
     async fn settled(&self, approval: &str) -> Result<Option<Outcome>, Refusal> {
         let stored: Option<Stored<Approval>> = self.control.store.snapshot(Scope::Provider).read(approval).await?;
         let Some(approval) = stored.map(|stored| stored.value) else {
-            return Ok(Some(Outcome::Failed { kind: "not-found".to_owned(), detail: "the approval is gone".to_owned() }));
+            return Ok(Some(Outcome::Failed {
+                kind: "not-found".to_owned(),
+                detail: "the approval is gone".to_owned(),
+            }));
         };
         let why = |word: &str| approval.problem.clone().unwrap_or_else(|| format!("the approval was {word}"));
         Ok(match approval.state {
@@ -187,7 +190,9 @@ impl<'a> Turn<'a> {
             ApprovalState::Denied | ApprovalState::Expired | ApprovalState::Cancelled => {
                 Some(Outcome::Denied { detail: why(approval.state.as_str()) })
             }
-            ApprovalState::Failed => Some(Outcome::Failed { kind: "failed".to_owned(), detail: why("not carried out") }),
+            ApprovalState::Failed => {
+                Some(Outcome::Failed { kind: "failed".to_owned(), detail: why("not carried out") })
+            }
             ApprovalState::Uncertain => {
                 let detail = "sent, and nobody knows whether it arrived".to_owned();
                 Some(Outcome::Failed { kind: "uncertain".to_owned(), detail })

@@ -139,7 +139,13 @@ async fn consumed(platform: &Platform, cast: &Cast, spec: &Spec, place: Place, i
 async fn cell(platform: &Platform, cast: &Cast, spec: &Spec, member: &Member, place: Place) -> &'static str {
     let Some(mut input) = cast.input(spec, place).filter(|_| has_call(spec, member, place)) else { return "." };
     consumed(platform, cast, spec, place, &mut input).await;
-    let answer = platform.call(&member.token, spec.meta.id, &input).await;
+    // What a run has read taints it; the matrix speaks of one that has read nothing yet.
+    let fresh = member.principal.starts_with("agent_") && spec.meta.effect != api::Effect::Read;
+    let token = match fresh {
+        true => run(platform, crate::people::admin_of(cast), &member.principal, &cast.own).await,
+        false => member.token.clone(),
+    };
+    let answer = platform.call(&token, spec.meta.id, &input).await;
     if answer.status == 200 {
         mend(platform, cast, spec, place).await;
     }

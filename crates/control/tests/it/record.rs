@@ -214,7 +214,19 @@ async fn audited_actions_are_the_operations() {
     let platform = Platform::start().await;
     let cast = Cast::of(&platform).await;
     let known: BTreeSet<String> = api::specs().iter().map(|spec| spec.meta.id.to_owned()).collect();
-    let own = ["approval.execute", "authenticate", "system.create_signing_key", "user.bootstrap", "approval.expire"];
+    let own = [
+        "approval.execute",
+        "approval.expire",
+        "authenticate",
+        "run.end",
+        "run.journal",
+        "run.retry",
+        "run.stop",
+        "run.wait",
+        "run.wake",
+        "system.create_signing_key",
+        "user.bootstrap",
+    ];
     for owner in [Owner::Provider, Owner::Tenant(cast.own.parse().unwrap())] {
         for record in records(platform.control.store(), owner).await {
             let Some(operation) = record["operation"].as_str() else { continue };

@@ -89,7 +89,13 @@ async fn a_run_whose_agent_is_stopped_ends() {
     let cast = Cast::of(&platform).await;
     let admin = &admin_of(&cast).token;
     let agent = looker(&platform, &cast, "tenant.get, agent.list, tenant.suspend").await;
-    platform.done(admin, "kill_switch.engage", &json!({ "target": { "stop": "agent", "agent": agent }, "reason": "a test" })).await;
+    platform
+        .done(
+            admin,
+            "kill_switch.engage",
+            &json!({ "target": { "stop": "agent", "agent": agent }, "reason": "a test" }),
+        )
+        .await;
     let started = json!({ "agent": agent, "tenant": cast.own, "input": { "tenant": cast.own } });
     let run = platform.done(admin, "run.start", &started).await;
     let read = ended(&platform, admin, &run).await;
