@@ -33,8 +33,11 @@ fn says(text: &str, calls: &[(&str, Value)]) -> Answer {
     }
 }
 
+/// The calls that were made, the requests that the model saw, how it ended.
+type Conversed = (Vec<(String, Value)>, Vec<ChatRequest>, Ending);
+
 /// Drive with scripted answers; the calls that were made, the requests that were sent, the ending.
-fn converse(procedure: Procedure, answers: Vec<Answer>) -> Tried<(Vec<(String, Value)>, Vec<ChatRequest>, Ending)> {
+fn converse(procedure: Procedure, answers: Vec<Answer>) -> Tried<Conversed> {
     let plan = plan(procedure, json!({ "case": "case_1" }));
     let mut run = Run::resume(plan.clone(), &[began(&plan)]).map_err(|error| error.to_string())?;
     let (mut calls, mut requests, mut answers) = (Vec::new(), Vec::new(), answers.into_iter());
