@@ -98,6 +98,7 @@ impl Control {
         if sensor.value.state != SensorState::Enrolled {
             return Err(Refusal::conflict("no host runs under this sensor; nobody could carry this out"));
         }
+        admitted.check_case(asked.case).await?;
         let now = admitted.now;
         let id = ActionId::generate(self.clock.as_ref(), self.entropy.as_ref());
         let expires_at = now.plus(TASK_TTL);

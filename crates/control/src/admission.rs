@@ -7,9 +7,9 @@ use crate::identity::Identity;
 use crate::refusal::Refusal;
 use crate::target::Target;
 use api::{Limit, Page};
-use ids::{CallId, Owner, TenantId, Text, Timestamp};
+use ids::{CallId, CaseId, Owner, TenantId, Text, Timestamp};
 use policy::Obligations;
-use store::{Resource, Snapshot, Stored};
+use store::{Case, Resource, Snapshot, Stored};
 
 /// A look at what the caller can reach, before policy is asked.
 pub struct Look<'a> {
@@ -150,6 +150,16 @@ impl Admitted<'_> {
             .into()),
             _ => Ok(()),
         }
+    }
+
+    /// That a case which a call names belongs to the tenant that it acts in; another's is as one that is not there.
+    pub(crate) async fn check_case(&self, case: Option<CaseId>) -> Result<(), Refusal> {
+        let Some(case) = case else { return Ok(()) };
+        let found: Option<Stored<Case>> = self.snapshot.read(&case.to_string()).await?;
+        if found.is_some_and(|found| found.value.owner() == self.target.owner) {
+            return Ok(());
+        }
+        Err(Refusal::fault("/case", "is no case of this tenant"))
     }
 
     /// A document of the target's owner.

@@ -215,6 +215,7 @@ impl Handle<AgentIssueRunCredential> for Control {
         if home != Owner::Provider && home != admitted.target.owner {
             return Err(Refusal::fault("/tenant", "is not the agent's own; an agent of one tenant runs there only"));
         }
+        admitted.check_case(input.case).await?;
         let ttl = Duration::from_secs(u64::from(input.ttl_secs));
         let principal = Principal::Agent(input.agent);
         let (mut credential, shown) =

@@ -7,10 +7,11 @@ use ids::{JobId, Owner, Scope, TenantId, Timestamp};
 use serde_json::{Value, json};
 use std::time::Duration;
 use store::{
-    Agent, Approval, Assignment, Case, CaseComment, CaseDetection, CaseEntity, CaseEntry, CaseEvidence, CaseMark,
-    CaseTask, Changes, Credential, EntityVerdict, IngestKey, JobPage, JobState, KillSwitch, Lease, NewJob, Page,
-    Resource, Role, Rule, RuleException, RulePack, RulePackAssignment, RulePackRule, RuleVersion, SealedSecret,
-    ServiceKey, Snapshot, Source, Stored, User,
+    Agent, AgentDefinition, Approval, Assignment, Case, CaseComment, CaseDetection, CaseEntity, CaseEntry,
+    CaseEvidence, CaseMark, CaseTask, Changes, Credential, EntityVerdict, IngestKey, JobPage, JobState, KillSwitch,
+    Lease, NewJob, Page, Resource, ResponseAction, Role, Rule, RuleException, RulePack, RulePackAssignment,
+    RulePackRule, RuleVersion, Run, RunLines, RunTaint, SealedSecret, Sensor, ServiceKey, Skill, Snapshot, Source,
+    Stored, User,
 };
 
 /// The job that removes a tenant's documents.
@@ -45,6 +46,13 @@ impl Control {
         removed += self.remove_all::<IngestKey>(&snapshot, lease, tenant).await?;
         removed += self.remove_all::<Assignment>(&snapshot, lease, tenant).await?;
         removed += self.remove_all::<ServiceKey>(&snapshot, lease, tenant).await?;
+        removed += self.remove_all::<Sensor>(&snapshot, lease, tenant).await?;
+        removed += self.remove_all::<ResponseAction>(&snapshot, lease, tenant).await?;
+        removed += self.remove_all::<RunTaint>(&snapshot, lease, tenant).await?;
+        removed += self.remove_all::<RunLines>(&snapshot, lease, tenant).await?;
+        removed += self.remove_all::<Run>(&snapshot, lease, tenant).await?;
+        removed += self.remove_all::<AgentDefinition>(&snapshot, lease, tenant).await?;
+        removed += self.remove_all::<Skill>(&snapshot, lease, tenant).await?;
         removed += self.remove_all::<Agent>(&snapshot, lease, tenant).await?;
         removed += self.remove_all::<User>(&snapshot, lease, tenant).await?;
         removed += self.remove_all::<Approval>(&snapshot, lease, tenant).await?;

@@ -19,6 +19,7 @@ impl Dump {
         let snapshot = store.snapshot(Scope::Provider);
         let mut dump = Self::default();
         dump.take::<store::Agent>(&snapshot).await;
+        dump.take::<store::AgentDefinition>(&snapshot).await;
         dump.take::<store::Approval>(&snapshot).await;
         dump.take::<store::Assignment>(&snapshot).await;
         dump.take::<store::Case>(&snapshot).await;
@@ -35,9 +36,11 @@ impl Dump {
         dump.take::<store::PolicyVersion>(&snapshot).await;
         dump.take::<store::ResponseAction>(&snapshot).await;
         dump.take::<store::Role>(&snapshot).await;
+        dump.take::<store::Run>(&snapshot).await;
         dump.take::<store::SealedSecret>(&snapshot).await;
         dump.take::<store::Sensor>(&snapshot).await;
         dump.take::<store::ServiceKey>(&snapshot).await;
+        dump.take::<store::Skill>(&snapshot).await;
         dump.take::<store::Tenant>(&snapshot).await;
         dump.take::<store::User>(&snapshot).await;
         dump

@@ -109,6 +109,7 @@ impl Handle<RunStart> for Control {
         let definition: Option<Stored<AgentDefinition>> = self.store.snapshot(Scope::Provider).read(&id).await?;
         let definition = definition
             .ok_or_else(|| Refusal::conflict("the agent has no definition; give it one with `agent.define`"))?;
+        admitted.check_case(input.case).await?;
         let mut given = input.input;
         if let Some(case) = input.case {
             given.insert("case".to_owned(), json!(case));

@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use std::time::Duration;
-use testkit::{Cast, Platform, cast};
+use testkit::{Cast, Place, Platform, cast};
 
 struct Scene {
     platform: Platform,
@@ -183,6 +183,13 @@ async fn what_cannot_be_is_refused_before_it_is_asked_of_a_host() {
         }
     }
     assert!(scene.tasks().await.is_empty());
+    let mut foreign = scene.kill();
+    foreign["dry_run"] = true.into();
+    for (place, status) in [(Place::Other, 422), (Place::Own, 200)] {
+        foreign["case"] = scene.cast.things[&place]["case"].as_str().into();
+        let answer = scene.platform.call(responder, "action.kill_process", &foreign).await;
+        assert_eq!(answer.status, status, "a case is named only where it belongs: {}", answer.body);
+    }
     let asked = json!({ "sensor": scene.sensor, "reason": "x", "dry_run": true });
     let dry = scene.platform.done(responder, "action.isolate_host", &asked).await;
     assert_eq!(dry["state"], "dry_run");

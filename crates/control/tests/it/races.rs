@@ -344,14 +344,19 @@ async fn regression_a_deleted_tenant_leaves_nothing_but_its_log() {
     platform.done(chief, "tenant.delete", &tenant).await;
     let own = |dump: &Dump| {
         let kinds = [
+            "action",
             "agent",
+            "agent_definition",
             "approval",
             "assignment",
             "credential",
             "kill_switch",
             "role",
+            "run",
             "sealed_secret",
+            "sensor",
             "service_key",
+            "skill",
             "tenant",
             "user",
         ];
