@@ -76,6 +76,9 @@ pub enum Trigger {
     Case {
         /// What.
         event: CaseEvent,
+        /// Of a conclusion: only with one of these verdicts, in the words of OCSF's `verdict_id`; any where it is empty.
+        #[serde(default)]
+        verdicts: Vec<String>,
     },
     /// A detection.
     Detection {
@@ -266,6 +269,9 @@ fn check(front: &Front) -> Vec<Fault> {
         match trigger {
             Trigger::Schedule { every_secs } if !(60..=2_592_000).contains(every_secs) => {
                 wrong("triggers", "`every_secs` is not between 60 and 2592000");
+            }
+            Trigger::Case { event, verdicts } if *event != CaseEvent::Concluded && !verdicts.is_empty() => {
+                wrong("triggers", "`verdicts` stands with `event: concluded` only");
             }
             Trigger::Detection { filter } => {
                 let words = ["informational", "low", "medium", "high", "critical"];

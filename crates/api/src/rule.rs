@@ -579,7 +579,7 @@ pub struct RuleImport {
     pub pack: Option<RulePackId>,
     /// The files.
     #[schemars(length(min = 1))]
-    pub files: List<RuleFile, 500>,
+    pub files: List<RuleFile, 150>,
 }
 
 /// Rules as text.

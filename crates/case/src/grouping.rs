@@ -47,8 +47,8 @@ pub struct Bond {
     pub hosts: BTreeSet<String>,
     /// In how many detections.
     pub count: u64,
-    /// Whether it links.
-    pub links: bool,
+    /// When it was seen and tied: a hash of a common program, say, is seen and does not.
+    pub ties: Islands,
 }
 
 /// Where a detection went.
@@ -197,11 +197,12 @@ impl<'a> Board<'a> {
         let entities: BTreeSet<&Entity> = detection.entities.iter().collect();
         for entity in entities {
             let rule = self.linking.rule(entity.kind());
+            let islands = island(detection.time);
             let seen = Bond {
-                islands: island(detection.time),
+                ties: if linking.contains(entity) { islands.clone() } else { Islands::default() },
+                islands,
                 hosts: detection.host().map(str::to_owned).into_iter().collect(),
                 count: 1,
-                links: linking.contains(entity),
             };
             let window = rule.map_or(Duration::MAX, |rule| rule.window());
             let bond = self.bonds.entry(entity.clone()).or_default().entry(id).or_insert_with(empty);
@@ -232,18 +233,18 @@ impl<'a> Board<'a> {
 /// Whether an entity was seen lately on as many hosts, in all cases together, as its rule lets link.
 fn everywhere<'b>(bonds: impl Iterator<Item = &'b Bond>, detection: &Detection, rule: LinkRule) -> bool {
     let Some(most) = rule.hosts_max else { return false };
-    let near = bonds.filter(|bond| bond.links && bond.islands.near(detection.time, rule.window()));
+    let near = bonds.filter(|bond| bond.ties.near(detection.time, rule.window()));
     near.flat_map(|bond| &bond.hosts).collect::<BTreeSet<_>>().len() >= most
 }
 
 /// Whether an entity of a case ties a detection to it; what is `common` draws in no host that is not there.
 fn holds(bond: &Bond, detection: &Detection, rule: LinkRule, common: bool) -> bool {
     let room = !common || detection.host().is_none_or(|host| bond.hosts.contains(host));
-    bond.links && room && bond.islands.near(detection.time, rule.window())
+    room && bond.ties.near(detection.time, rule.window())
 }
 
 fn empty() -> Bond {
-    Bond { islands: Islands::default(), hosts: BTreeSet::new(), count: 0, links: false }
+    Bond { islands: Islands::default(), ties: Islands::default(), hosts: BTreeSet::new(), count: 0 }
 }
 
 fn island(time: Timestamp) -> Islands {
@@ -257,10 +258,10 @@ const HOSTS_MAX: usize = 64;
 
 fn unite(bond: &mut Bond, other: &Bond, window: Duration) {
     bond.islands.unite(&other.islands, window);
+    bond.ties.unite(&other.ties, window);
     bond.hosts.extend(other.hosts.iter().cloned());
     while bond.hosts.len() > HOSTS_MAX {
         bond.hosts.pop_last();
     }
     bond.count = bond.count.saturating_add(other.count);
-    bond.links |= other.links;
 }

@@ -52,6 +52,12 @@ impl Islands {
         self.0 = united;
     }
 
+    /// Whether there is no sighting.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The first and the last sighting.
     #[must_use]
     pub fn span(&self) -> Option<Island> {

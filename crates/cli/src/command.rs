@@ -131,7 +131,11 @@ fn operation(spec: &Spec) -> Command {
         let help = "Follow the cursors to the end, page by page";
         command = command.arg(Arg::new("all").long("all").action(ArgAction::SetTrue).help(help));
     }
-    if meta.id == crate::export::OPERATION { crate::export::arguments(command) } else { command }
+    match meta.id {
+        crate::export::OPERATION => crate::export::arguments(command),
+        crate::rule_folder::OPERATION => crate::rule_folder::arguments(command),
+        _ => command,
+    }
 }
 
 /// An operation that can also be carried out here, on files: their arguments in place of the input.

@@ -9,6 +9,13 @@ use serde_json::{Map, Value};
 
 /// The input that a command line gives, with notes for the person who gave it.
 pub(crate) fn build(spec: &Spec, matches: &ArgMatches, stdin: &Input) -> Result<(Value, Vec<String>), Trouble> {
+    let (input, notes) = gathered(spec, matches, stdin)?;
+    spec.validate(&input).map_err(Trouble::Input)?;
+    Ok((input, notes))
+}
+
+/// The same before it is checked against the schema.
+pub(crate) fn gathered(spec: &Spec, matches: &ArgMatches, stdin: &Input) -> Result<(Value, Vec<String>), Trouble> {
     let mut notes = Vec::new();
     let mut object = whole(matches, stdin)?;
     for argument in Argument::all(spec) {
@@ -27,9 +34,7 @@ pub(crate) fn build(spec: &Spec, matches: &ArgMatches, stdin: &Input) -> Result<
     {
         object.insert(field.to_owned(), Value::String(resolve(text, stdin)?));
     }
-    let input = Value::Object(object);
-    spec.validate(&input).map_err(Trouble::Input)?;
-    Ok((input, notes))
+    Ok((Value::Object(object), notes))
 }
 
 /// The object of `--input`.

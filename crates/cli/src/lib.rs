@@ -19,6 +19,7 @@ mod mcp;
 mod operate;
 mod policy_check;
 mod remote;
+mod rule_folder;
 mod rules;
 mod show;
 mod source;

@@ -7,7 +7,7 @@ use crate::remote::Remote;
 use crate::show::{Format, Shown};
 use crate::source::Input;
 use crate::target::Target;
-use crate::{Exit, Program, audit_folder, exit, export, import, input, mcp, policy_check, rules};
+use crate::{Exit, Program, audit_folder, exit, export, import, input, mcp, policy_check, rule_folder, rules};
 use api::{Problem, Spec};
 use clap::ArgMatches;
 use serde_json::Value;
@@ -72,6 +72,12 @@ async fn operation(
     format: Format,
     around: &mut Around<'_>,
 ) -> Result<Exit, Trouble> {
+    let rules = (spec.meta.id == rule_folder::OPERATION).then(|| rule_folder::places(matches)).flatten();
+    if let Some(places) = rules {
+        let (base, _) = input::gathered(spec, matches, &around.input)?;
+        let transport = transport(program, matches, around).await?;
+        return rule_folder::send(transport.as_ref(), spec, &base, &places, format, around).await;
+    }
     let (mut input, notes) = input::build(spec, matches, &around.input)?;
     for note in notes {
         let _ = writeln!(around.errors, "note: {note}");

@@ -86,7 +86,8 @@ fn load(matches: &ArgMatches) -> Result<Collection, Trouble> {
     Ok(collection)
 }
 
-fn gather(path: &Path, depth_left: usize, files: &mut Vec<PathBuf>) -> Result<(), Trouble> {
+/// Every rule file below a folder, or the file itself.
+pub(crate) fn gather(path: &Path, depth_left: usize, files: &mut Vec<PathBuf>) -> Result<(), Trouble> {
     let failed = |error: std::io::Error| Trouble::local(format!("cannot read `{}`", path.display()), error);
     if !std::fs::metadata(path).map_err(failed)?.is_dir() {
         files.push(path.to_owned());

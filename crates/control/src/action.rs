@@ -14,6 +14,7 @@ use api::{
     ActionListProcesses, ActionListSockets, ActionReleaseHost, ActionType, ActionTypes, ActionUndo, Face, Origin, Page,
 };
 use audit::{Decided, FormatVersion, Leaf, Phase, Record};
+use case::{Entity, EntityKind};
 use ids::{ActionId, CaseId, List, Owner, Principal, Scope, SensorId, SensorTaskId, Text, Timestamp};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -281,7 +282,11 @@ impl Handle<ActionCatalogue> for Control {
 
 impl Handle<ActionKillProcess> for Control {
     async fn resolve(&self, look: &Look<'_>, input: &ActionKillProcess) -> Result<Target, Refusal> {
-        host(look, input.sensor).await
+        let sensor = look.one::<Sensor>("sensor", &input.sensor.to_string()).await?.value;
+        let mut target = sensor_target(&sensor);
+        let lineage = format!("{}/{}", crate::sensor::hostname(&sensor).unwrap_or_default(), input.process);
+        target.entities.extend(Entity::new(EntityKind::Lineage, &lineage));
+        Ok(target)
     }
 
     async fn handle(&self, admitted: &Admitted<'_>, input: ActionKillProcess) -> Result<Outcome<Action>, Refusal> {
@@ -372,7 +377,10 @@ async fn action_target(look: &Look<'_>, action: ActionId) -> Result<Target, Refu
     let mut target = Target::new("ResponseAction", action.to_string(), Owner::Tenant(stored.value.tenant));
     // What is protected is the host.
     let sensor: Option<Stored<Sensor>> = look.snapshot.read(&stored.value.sensor.to_string()).await?;
-    target.tags = sensor.map(|sensor| sensor.value.tags.into_iter().collect()).unwrap_or_default();
+    if let Some(sensor) = sensor {
+        let host = sensor_target(&sensor.value);
+        (target.tags, target.entities) = (host.tags, host.entities);
+    }
     Ok(target.named(stored.value.kind).made_by(stored.value.requested_by))
 }
 

@@ -4,7 +4,7 @@ use crate::context::Control;
 use crate::identity::Identity;
 use crate::refusal::Refusal;
 use crate::target::Target;
-use api::{Effect, Face, Problem, Spec};
+use api::{Effect, Face, Problem, ProblemKind, Spec};
 use ids::{Owner, Principal, Scope, TenantId, Timestamp};
 use policy::{
     ActionSpec, ContextFacts, Decision, Document, Engine, ObligationKind, PrincipalFacts, Request, ResourceFacts,
@@ -13,7 +13,7 @@ use policy::{
 use seal::Digest;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
-use store::{Page, Policy, PolicyVersion, Role, Snapshot, Stored, Tenant};
+use store::{CaseEntity, Page, Policy, PolicyVersion, Role, Snapshot, Stored, Tenant};
 
 /// How far back `context.recent_count` counts, in buckets of a minute.
 pub(crate) const RECENT_MINUTES: i64 = 60;
@@ -118,6 +118,7 @@ impl Control {
         let tenant_tags = self.tags_of(target.owner).await?;
         let tainted = self.run_tainted(identity).await?;
         let autonomy = self.runs.autonomy(identity.run, spec.meta.id);
+        let target_in_case = self.target_in_case(identity, target).await?;
         let tenant = target.owner.tenant().map(|tenant| tenant.to_string());
         let mut tags = target.tags.clone();
         if target.kind == "Tenant" {
@@ -152,10 +153,38 @@ impl Control {
                 approvals: circumstances.approvals.clone(),
                 self_approval: self.settings.self_approval,
                 tainted,
+                target_in_case,
                 autonomy: autonomy.map_or_else(|| ContextFacts::default().autonomy, str::to_owned),
                 ..ContextFacts::default()
             },
         })
+    }
+
+    /// Whether all that the call touches stands in the evidence of the case that the caller's run works on. The case is
+    /// that of the run's credential: what the caller says of cases does not count.
+    async fn target_in_case(&self, identity: &Identity, target: &Target) -> Result<bool, Refusal> {
+        let (Some(case), Some(tenant)) = (identity.case, target.owner.tenant()) else { return Ok(false) };
+        let snapshot = self.store.snapshot(Scope::Tenant(tenant));
+        if target.entities.is_empty() {
+            return Ok(false);
+        }
+        let head = match crate::cases::root(&snapshot, case).await {
+            Ok(head) => head.value,
+            Err(Refusal::Problem(problem)) if problem.problem_kind() == ProblemKind::NotFound => return Ok(false),
+            Err(refusal) => return Err(refusal),
+        };
+        for entity in &target.entities {
+            let mut held = false;
+            for part in std::iter::once(&head.id).chain(&head.merged) {
+                let known: Option<Stored<CaseEntity>> = snapshot.read(&CaseEntity::key(*part, entity)).await?;
+                // One that somebody only named when the case was opened has no detection behind it.
+                held |= known.is_some_and(|known| known.value.count > 0);
+            }
+            if !held {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Decide one question under the policies that bind now.

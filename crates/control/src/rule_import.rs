@@ -14,8 +14,8 @@ use seal::Digest;
 use std::collections::BTreeMap;
 use store::{Changes, Rule, RulePack, RulePackRule, RuleState, Stored};
 
-/// Most rules of one call: each is a document of the commit.
-const RULES_MAX: usize = 1000;
+/// Most rules of one call: each is up to six rows of a commit, which takes 1024.
+const RULES_MAX: usize = 150;
 
 /// One rule of the files.
 struct Taken {

@@ -15,6 +15,7 @@ use api::{
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use case::{Entity, EntityKind};
 use ids::{CredentialId, List, Owner, Principal, Scope, SensorId, Text, Timestamp};
 use seal::{CanonicalError, SigningKey, Token, VerifyingKey, canonical_json};
 use serde_json::{Map, Value, json};
@@ -62,9 +63,15 @@ fn wire(stored: Stored<Sensor>) -> Result<api::Sensor, Refusal> {
     })
 }
 
+/// The name that a sensor's host gives itself.
+pub(crate) fn hostname(sensor: &Sensor) -> Option<&str> {
+    sensor.host.as_ref()?.get("hostname")?.as_str()
+}
+
 pub(crate) fn sensor_target(sensor: &Sensor) -> Target {
     let mut target = Target::new("Sensor", sensor.id.to_string(), Owner::Tenant(sensor.tenant)).named(&sensor.name);
     target.tags = sensor.tags.iter().cloned().collect();
+    target.entities = hostname(sensor).and_then(|host| Entity::new(EntityKind::Host, host)).into_iter().collect();
     target
 }
 

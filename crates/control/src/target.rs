@@ -26,6 +26,8 @@ pub struct Target {
     /// The revision of the target that the call lets take effect, where its input does not say what that is: an
     /// approval is bound to it.
     pub revision: Option<u64>,
+    /// What it is among the entities of cases; empty where nothing of a case is touched.
+    pub(crate) entities: Vec<case::Entity>,
     /// Further tenants that a question is about.
     pub(crate) others: Others,
 }
@@ -55,6 +57,7 @@ impl Target {
             created_by: None,
             granted_roles: BTreeSet::new(),
             revision: None,
+            entities: Vec::new(),
             others: Others::default(),
         }
     }

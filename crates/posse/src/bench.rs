@@ -7,6 +7,7 @@ mod gate;
 mod lake;
 mod load;
 mod served;
+mod triage;
 
 use anyhow::bail;
 use std::ffi::OsString;
@@ -19,6 +20,7 @@ Usage: posse bench gate [--json] [--secs N] [--clients N] [--peer URL]
        posse bench lake [--json] [--events N] [--clients N] [--seed N] [--keep] [--print]
        posse bench detect --rules DIR --input FILE [--json] [--format NAME] [--rounds N] [--rules-max N] [--threads N]
                           [--indicators N] [--tenants N] [--routes-in-rules]
+       posse bench triage [--json] [--events N] [--detections N] [--tenants N]
 
   gate   Decisions per microsecond, audited reads and writes over HTTP, idle memory, the kill switch.
          --secs N      How long each of reads and writes is measured, default 5
@@ -36,6 +38,10 @@ Usage: posse bench gate [--json] [--secs N] [--clients N] [--peer URL]
          --indicators N     With so many made-up indicators of every kind in the same pass
          --tenants N        Compile so many tenants' sets of 20 rules beside the shared one
          --routes-in-rules  Write each log source into its rule as selections on Channel and EventID
+  triage Documented verdicts per second by the shipped playbook, cold, one agent over all tenants.
+         --events N      Harmless records of about 1 KB in the lake, default 10,000,000
+         --detections N  Planted scenes, each on a host of its own, default 10,000
+         --tenants N     Default 500
 ";
 
 /// Carry out `posse bench` with these arguments.
@@ -45,6 +51,7 @@ pub(crate) fn run(arguments: &[OsString]) -> anyhow::Result<()> {
         Some((&"gate", options)) => gate::run(options),
         Some((&"lake", options)) => lake::run(options),
         Some((&"detect", options)) => detect::run(options),
+        Some((&"triage", options)) => triage::run(options),
         None | Some((&("-h" | "--help"), _)) => {
             print!("{HELP}");
             Ok(())

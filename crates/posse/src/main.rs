@@ -5,6 +5,7 @@ mod bench;
 mod case_feed;
 mod config;
 mod data_dir;
+mod doctor;
 mod hooks;
 mod sensor_command;
 mod serve;
@@ -25,12 +26,15 @@ const SERVE: Other =
 
 const BENCH: Other = Other { name: "bench", about: "Measure this binary on this machine" };
 
+const DOCTOR: Other =
+    Other { name: "doctor", about: "Check whether this machine and a data folder are fit to run Posse" };
+
 /// A command that the binary carries out itself.
 type OwnCommand = fn(&[std::ffi::OsString]) -> anyhow::Result<()>;
 
 fn main() -> ExitCode {
     let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
-    let own: [(Other, OwnCommand); 2] = [(SERVE, serve::run), (BENCH, bench::run)];
+    let own: [(Other, OwnCommand); 3] = [(SERVE, serve::run), (BENCH, bench::run), (DOCTOR, doctor::run)];
     for (other, run) in own {
         if arguments.get(1).is_some_and(|first| first == other.name) {
             return match run(arguments.get(2..).unwrap_or_default()) {
@@ -59,7 +63,7 @@ fn main() -> ExitCode {
     let program = Program {
         specs: api::specs(),
         version: env!("CARGO_PKG_VERSION"),
-        others: vec![SERVE, BENCH],
+        others: vec![SERVE, BENCH, DOCTOR],
         open_data_dir: Some(Box::new(move |folder| {
             let opened = Arc::clone(&opened);
             Box::pin(async move {

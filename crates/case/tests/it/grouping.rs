@@ -155,6 +155,20 @@ fn shared_things_do_not_glue() {
     assert_eq!(spread(&["user:alice"], 4), 1);
 }
 
+/// Found by the property above: where an entity was seen and did not tie, it drew in what came near that sighting, once
+/// another sighting of it in the same case did tie.
+#[test]
+fn a_sighting_that_does_not_tie_draws_nothing_in_later() {
+    let linking = Linking::parse(LINKING).unwrap();
+    let all = [
+        detection(1, 627, &["host:a", "lineage:a/1", "hash:00ff"]),
+        detection(2, 466, &["lineage:a/1", "hash:00ff", "process:cmd.exe"]),
+        detection(3, 32, &["lineage:b/1", "hash:00ff"]),
+    ];
+    assert_eq!(placed(&linking, &all, 1).len(), 2);
+    assert_eq!(placed(&linking, &all, 3), oracle(&linking, &all));
+}
+
 #[test]
 fn a_full_case_takes_no_more_and_a_worked_one_is_not_merged() {
     let linking = Linking::parse(&LINKING.replace("\"detections_max\": 100000", "\"detections_max\": 3")).unwrap();

@@ -13,7 +13,7 @@ use crate::registry::Handle;
 use crate::target::Target;
 use api::{CaseConclude, Fault, Problem};
 use case::{Citation, Claim, EntryKind, EvidenceRef, Status, Verdict, check_conclusion};
-use ids::Text;
+use ids::{Principal, PrincipalKind, Text};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use store::{Case, CaseEvidence, Changes, Conclusion, Exhibit, Stored};
@@ -131,6 +131,12 @@ impl Handle<CaseConclude> for Control {
     async fn handle(&self, admitted: &Admitted<'_>, input: CaseConclude) -> Result<Outcome<api::Case>, Refusal> {
         let before = root(&admitted.snapshot, input.case).await?;
         admitted.check_version(input.if_match, before.version)?;
+        let by_person = before.value.conclusion.as_ref().is_some_and(|one| matches!(one.made.by, Principal::User(_)));
+        if by_person && admitted.identity.principal.kind() == PrincipalKind::Agent {
+            return Err(Refusal::conflict(
+                "a person concluded this case; an agent does not replace that, it may comment",
+            ));
+        }
         let (mut case, claims) = (before.value.clone(), claims(&input)?);
         let verdict: Verdict = same(&input.verdict)?;
         let open_ended = matches!(verdict, Verdict::Unknown | Verdict::InsufficientData);
@@ -169,6 +175,7 @@ impl Handle<CaseConclude> for Control {
         case.conclusion = Some(Conclusion { verdict, reason, claims, made: made(admitted, &content)? });
         let mut changes = Changes::new();
         changes.create(&entry(admitted, &case, 0, EntryKind::Concluded, note));
+        self.wake_for_conclusion(admitted, &case, verdict, &mut changes).await?;
         replaced(admitted, &before, case, changes)
     }
 }

@@ -4,6 +4,7 @@
 use super::{Note, by_platform, entry, made, root};
 use crate::admission::Admitted;
 use crate::refusal::Refusal;
+use crate::runs::Stirred;
 use case::{Board, Bond, Clocks, Detection, Entity, EntryKind, Islands, Known, Linking, Status};
 use ids::{CaseId, Severity, TenantId, Timestamp};
 use serde_json::json;
@@ -33,6 +34,8 @@ pub(crate) struct Moved {
     pub(crate) opened: Vec<CaseId>,
     pub(crate) extended: Vec<CaseId>,
     pub(crate) merged: Vec<CaseId>,
+    /// What agents may be woken by.
+    pub(crate) stirred: Vec<Stirred>,
 }
 
 /// The desk of one tenant.
@@ -100,7 +103,7 @@ impl<'a> Desk<'a> {
         let head = root(&self.admitted.snapshot, one.case).await?;
         let id = head.value.id;
         if !head.value.open() {
-            self.ended.push((id, one.entity, one.islands));
+            self.ended.push((id, one.entity, one.ties));
             return Ok(());
         }
         if !self.board.knows(id) {
@@ -116,8 +119,8 @@ impl<'a> Desk<'a> {
             });
             self.sheets.insert(id, Sheet { case: head.value, version: Some(head.version) });
         }
-        let CaseEntity { entity, islands, hosts, count, links, .. } = one;
-        self.board.bind(id, entity, &Bond { islands, hosts, count, links });
+        let CaseEntity { entity, islands, ties, hosts, count, .. } = one;
+        self.board.bind(id, entity, &Bond { islands, ties, hosts, count });
         Ok(())
     }
 
@@ -149,9 +152,9 @@ impl<'a> Desk<'a> {
 
     /// Cases that ended and had what this detection speaks of.
     fn came_back(&self, detection: &Detection) -> Vec<CaseId> {
-        let ties = |(case, entity, islands): &(CaseId, Entity, Islands)| {
+        let ties = |(case, entity, ties): &(CaseId, Entity, Islands)| {
             let mut links = self.linking.links(detection);
-            links.any(|link| link.entity == entity && islands.near(detection.time, link.rule.window())).then_some(*case)
+            links.any(|link| link.entity == entity && ties.near(detection.time, link.rule.window())).then_some(*case)
         };
         self.ended.iter().filter_map(ties).collect::<BTreeSet<_>>().into_iter().collect()
     }
@@ -259,6 +262,11 @@ impl<'a> Desk<'a> {
                 Some(version) => changes.replace(&sheet.case, version),
                 None => changes.create(&sheet.case),
             };
+            moved.stirred.push(Stirred {
+                case: *id,
+                opened: sheet.version.is_none(),
+                found: own.iter().map(|one| (one.severity, one.techniques.clone())).collect(),
+            });
             if sheet.version.is_none() {
                 moved.opened.push(*id)
             } else {
@@ -295,7 +303,7 @@ impl<'a> Desk<'a> {
                 islands: bond.islands.clone(),
                 hosts: bond.hosts.clone(),
                 count,
-                links: bond.links,
+                ties: bond.ties.clone(),
             };
             match stored {
                 None => changes.create(&one),
@@ -303,7 +311,7 @@ impl<'a> Desk<'a> {
                     one.islands.unite(&value.islands, window);
                     one.hosts.extend(value.hosts);
                     one.count = one.count.saturating_add(value.count);
-                    one.links |= value.links;
+                    one.ties.unite(&value.ties, window);
                     changes.replace(&one, version)
                 }
             };

@@ -37,6 +37,7 @@ impl Handle<CaseObserve> for Control {
             desk.place(detection)?;
         }
         let (mut changes, moved) = desk.changes(0).await?;
+        self.wake_for_cases(admitted, tenant, &moved.stirred, &mut changes).await?;
         if let Some(found_until) = input.found_until {
             let before: Option<Stored<CaseMark>> = admitted.snapshot.read(&tenant.to_string()).await?;
             match before {

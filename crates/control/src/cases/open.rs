@@ -69,7 +69,8 @@ impl Handle<CaseOpen> for Control {
         case.clocks.saw(case.first.unwrap_or(admitted.now), admitted.now);
         super::desk::worked(admitted, case, None);
         let case = case.clone();
-        let (mut changes, _) = desk.changes(0).await?;
+        let (mut changes, moved) = desk.changes(0).await?;
+        self.wake_for_cases(admitted, tenant, &moved.stirred, &mut changes).await?;
         changes.create(&entry(admitted, &case, 0, EntryKind::Decided, Note::of(format!("opened: {}", case.title))));
         self.name_entities(admitted, &case, &input.entities, &mut changes)?;
         let stored = Stored { value: case, version: 1, created_at: admitted.now, updated_at: admitted.now };
@@ -97,8 +98,9 @@ impl Control {
             let mut islands = Islands::default();
             islands.add(admitted.now, std::time::Duration::ZERO);
             let links = self.cases.linking.rule(entity.kind()).is_some() && !self.cases.linking.stopped(&entity);
+            let ties = if links { islands.clone() } else { Islands::default() };
             let hosts = BTreeSet::new();
-            changes.create(&CaseEntity { case: case.id, tenant: case.tenant, entity, islands, hosts, count: 0, links });
+            changes.create(&CaseEntity { case: case.id, tenant: case.tenant, entity, islands, ties, hosts, count: 0 });
         }
         Ok(())
     }
@@ -234,7 +236,7 @@ async fn entities(snapshot: &Snapshot, case: &Case) -> Result<(Vec<api::CaseEnti
         told.count = told.count.saturating_add(one.count);
         told.first = told.first.min(span.first);
         told.last = told.last.max(span.last);
-        told.links |= one.links;
+        told.links |= !one.ties.is_empty();
     }
     let mut all: Vec<(Entity, api::CaseEntity)> = united.into_iter().collect();
     all.sort_by(|(_, one), (_, other)| other.count.cmp(&one.count).then_with(|| one.entity.cmp(&other.entity)));

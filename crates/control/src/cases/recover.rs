@@ -42,8 +42,8 @@ impl Control {
         let mark = self.cases_found_until(tenant).await?;
         let from = mark.map_or(Timestamp::default(), |mark| mark.minus(OVERLAP));
         let sql = format!(
-            "SELECT event_id, received, raw FROM detections WHERE received >= TIMESTAMP '{from}' \
-             ORDER BY received, event_id"
+            "SELECT id, received, raw FROM detections WHERE received >= TIMESTAMP '{from}' \
+             ORDER BY received, id"
         );
         let (mut all, mut cursor) = (CaseObserved::default(), None::<String>);
         loop {
@@ -64,7 +64,7 @@ impl Control {
 }
 
 fn detection_row(tenant: TenantId, row: &Map<String, Value>) -> Option<case::Detection> {
-    let event = row.get("event_id").and_then(Value::as_str).and_then(|id| id.parse().ok());
+    let event = row.get("id").and_then(Value::as_str).and_then(|id| id.parse().ok());
     finding(tenant, event, row.get("raw")?.as_str()?)
 }
 

@@ -64,6 +64,7 @@ impl Control {
         let slow = seen.slow_at <= Instant::now();
         if slow {
             seen.slow_at = Instant::now() + SLOW_ROUND;
+            self.wake_scheduled().await?;
         }
         let jobs = self.store.generation(&["job"]);
         let free = RUNS_AT_ONCE.saturating_sub(turns.len());

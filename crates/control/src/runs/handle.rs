@@ -109,6 +109,13 @@ impl Handle<RunStart> for Control {
         let definition: Option<Stored<AgentDefinition>> = self.store.snapshot(Scope::Provider).read(&id).await?;
         let definition = definition
             .ok_or_else(|| Refusal::conflict("the agent has no definition; give it one with `agent.define`"))?;
+        let prepared = self.prepared(&definition.value).await?;
+        let tags = self.tenant_facts(input.tenant).await?.map(|facts| facts.tags.clone()).unwrap_or_default();
+        if !super::trigger::reaches(&prepared.definition.tenants, agent.value.tenant, input.tenant, &tags) {
+            let detail =
+                "is none of the tenants that the agent's definition selects; see `tenants` in its front matter";
+            return Err(Refusal::fault("/tenant", detail));
+        }
         admitted.check_case(input.case).await?;
         let mut given = input.input;
         if let Some(case) = input.case {

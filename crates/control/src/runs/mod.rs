@@ -9,7 +9,10 @@ mod content;
 mod driver;
 mod handle;
 mod skill;
+mod trigger;
 mod turn;
+
+pub(crate) use trigger::Stirred;
 
 use crate::context::Control;
 use crate::identity::Identity;
@@ -72,6 +75,8 @@ pub(crate) struct RunBoard {
     prepared: RwLock<HashMap<String, Arc<Prepared>>>,
     /// Grows with each run that begins to wait.
     parked: AtomicU64,
+    /// Agents that something starts.
+    watch: trigger::WatchBoard,
 }
 
 impl RunBoard {
@@ -187,6 +192,14 @@ impl Control {
     /// A definition with the skills that it brings, checked against the operations there are.
     fn prepare(&self, text: &str, skills: BTreeMap<String, Skill>) -> Result<Prepared, Refusal> {
         let definition = Definition::parse(text).map_err(|faults| faulty(&faults))?;
+        for trigger in &definition.triggers {
+            let agent::Trigger::Case { verdicts, .. } = trigger else { continue };
+            if let Some(wrong) = verdicts.iter().find(|word| word.parse::<case::Verdict>().is_err()) {
+                let detail =
+                    format!("triggers: `{wrong}` is no verdict; use for example `true_positive` or `suspicious`");
+                return Err(Refusal::fault("/text", detail));
+            }
+        }
         let digests = skills.iter().map(|(name, skill)| (name.clone(), skill.digest)).collect();
         let charter = Charter::of(text, &definition, &digests).map_err(|fault| faulty(&[fault]))?.digest();
         let procedure = match (&definition.playbook, &definition.model) {

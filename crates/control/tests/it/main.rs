@@ -22,3 +22,4 @@ mod replay;
 mod rules;
 mod runs;
 mod standing;
+mod triggers;

@@ -158,3 +158,28 @@ async fn an_agent_asks_before_a_rule_takes_effect() {
     let live = platform.done(engineer, "rule.get", &json!({ "rule": rule["id"] })).await;
     assert_eq!((&live["state"], &live["running_version"]), (&json!("live"), &json!(1)));
 }
+
+/// Found by importing SigmaHQ: as many files as one call takes did not fit into one commit, which was a failure of ours.
+#[tokio::test]
+async fn as_many_files_as_one_call_takes_fit_into_one_commit() {
+    let platform = Platform::start().await;
+    let cast = Cast::of(&platform).await;
+    let chief = &cast.chief.token;
+    let files = |command: &str| -> Vec<Value> {
+        let text = |number: u32| {
+            format!(
+                "title: Rule {number}\nid: 00000000-0000-4000-8000-{number:012}\n\
+                 logsource: {{ product: windows, category: process_creation }}\n\
+                 detection: {{ selection: {{ CommandLine|contains: '{command}' }}, condition: selection }}\nlevel: low\n"
+            )
+        };
+        (0..150).map(|number| json!({ "name": format!("{number}.yml"), "text": text(number) })).collect()
+    };
+    for command in ["first", "second"] {
+        let report = platform.done(chief, "rule.import", &json!({ "files": files(command) })).await;
+        assert_eq!((&report["loaded"], &report["rejected"]), (&json!(150), &json!([])), "{command}");
+    }
+    let mut more = files("third");
+    more.push(more[0].clone());
+    assert_eq!(platform.call(chief, "rule.import", &json!({ "files": more })).await.status, 422);
+}

@@ -172,8 +172,8 @@ pub struct CaseEntity {
     pub hosts: BTreeSet<String>,
     /// In how many detections.
     pub count: u64,
-    /// Whether it ties detections to the case.
-    pub links: bool,
+    /// When it was seen and ties detections to the case.
+    pub ties: Islands,
 }
 
 impl CaseEntity {

@@ -15,17 +15,17 @@ const DAY_SECS: u64 = 86_400;
 
 /// What is made.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Corpus {
+pub(crate) struct Corpus {
     /// Decides everything.
-    pub(super) seed: u64,
+    pub(crate) seed: u64,
     /// How many records in all.
-    pub(super) events: u64,
+    pub(crate) events: u64,
     /// How many tenants, zipf with exponent 0.9.
-    pub(super) tenants: u32,
+    pub(crate) tenants: u32,
     /// Records of one batch.
-    pub(super) batch: u64,
+    pub(crate) batch: u64,
     /// Seconds since 1970 at which its 30 days end.
-    pub(super) end_secs: u64,
+    pub(crate) end_secs: u64,
 }
 
 /// Records of one tenant, one a line.

@@ -14,26 +14,26 @@ use tokio::net::TcpStream;
 
 /// A tenant and the key that sends to its source.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(crate) struct Place {
     /// Its id.
-    pub(super) tenant: String,
+    pub(crate) tenant: String,
     key: String,
 }
 
 /// What the load came to.
-pub(super) struct Fed {
+pub(crate) struct Fed {
     /// The time that 99 of 100 acknowledgements stayed under.
-    pub(super) ack_p99_ms: f64,
+    pub(crate) ack_p99_ms: f64,
     /// The time from an acknowledgement until the record was found, 99th percentile of the probes.
-    pub(super) searchable_p99_ms: f64,
+    pub(crate) searchable_p99_ms: f64,
     /// Bytes of records.
-    pub(super) bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 const SOURCE: &str = "bench";
 
 /// Make the tenants, a source in each and a key for it.
-pub(super) async fn prepare(server: &Served, token: &str, tenants: u32) -> anyhow::Result<Vec<Place>> {
+pub(crate) async fn prepare(server: &Served, token: &str, tenants: u32) -> anyhow::Result<Vec<Place>> {
     let mut places = Vec::new();
     for number in 0..tenants {
         let body = json!({ "name": format!("bench-{number:03}") }).to_string();
@@ -50,7 +50,7 @@ pub(super) async fn prepare(server: &Served, token: &str, tenants: u32) -> anyho
 }
 
 /// Send the whole corpus.
-pub(super) async fn run(
+pub(crate) async fn run(
     server: &Served,
     token: &str,
     corpus: &Corpus,
@@ -112,7 +112,7 @@ async fn shipper(
 }
 
 /// Send one batch until it is taken; the time of the request that was.
-async fn send(stream: &mut TcpStream, place: &Place, body: &[u8]) -> anyhow::Result<Duration> {
+pub(crate) async fn send(stream: &mut TcpStream, place: &Place, body: &[u8]) -> anyhow::Result<Duration> {
     let head = format!(
         "POST /v1/ingest/{SOURCE} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\ncontent-type: application/x-ndjson\r\ncontent-length: {}\r\n\r\n",
         place.key,

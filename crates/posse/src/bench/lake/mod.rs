@@ -2,12 +2,13 @@
 //! made from a seed, compacted, and asked nine questions. Prints its own figures; `script/bench lake` puts peers beside.
 
 mod corpus;
-mod feed;
+pub(super) mod feed;
 mod questions;
 
 use super::served::{Served, text_field};
 use anyhow::{Context as _, bail};
-use corpus::Corpus;
+pub(crate) use corpus::Corpus;
+pub(crate) use feed::Place;
 use serde_json::{Value, json};
 use std::io::Write as _;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -125,7 +126,7 @@ async fn measure(corpus: &Corpus, options: &Options) -> anyhow::Result<Value> {
 }
 
 /// Wait until every record that was acknowledged can be found: the lag of the sources is nothing.
-async fn await_drained(server: &Served, token: &str, tenants: &[String]) -> anyhow::Result<()> {
+pub(super) async fn await_drained(server: &Served, token: &str, tenants: &[String]) -> anyhow::Result<()> {
     let deadline = Instant::now() + Duration::from_secs(600);
     loop {
         let status: Value = serde_json::from_str(&server.call("GET", "/v1/lake", token, "").await?)?;
@@ -179,8 +180,8 @@ fn bytes_below(folder: &std::path::Path) -> anyhow::Result<u64> {
 }
 
 /// Tell where we are, on standard error: a run takes many minutes.
-fn progress(text: &str) {
-    eprintln!("posse bench lake: {text}");
+pub(super) fn progress(text: &str) {
+    eprintln!("posse bench: {text}");
 }
 
 /// A count as a number to divide by; exact up to 2^53.
