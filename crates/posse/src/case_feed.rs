@@ -40,6 +40,8 @@ struct Fare {
     overflowed: AtomicU64,
     /// The lake holds findings that are in no case, and nobody else will tell them.
     behind: AtomicBool,
+    /// They are being looked up.
+    looking: AtomicBool,
 }
 
 /// The feed: told by the data plane, read by a task.
@@ -84,6 +86,14 @@ impl CaseFeed {
         {
             tracing::error!(%error, "the feed of cases ended badly");
         }
+    }
+
+    /// Whether so many findings were told, and all of them are in a case.
+    pub(crate) fn settled(&self, findings: u64) -> bool {
+        let waits = self.fare.behind.load(Ordering::Acquire) || self.fare.looking.load(Ordering::Acquire);
+        let done = self.fare.done.load(Ordering::Acquire);
+        let told = self.fare.told.load(Ordering::Acquire);
+        !waits && told >= findings && done >= told
     }
 
     /// Measurements, in the text form of OpenMetrics without its end mark.
@@ -163,6 +173,7 @@ async fn feed(control: Control, mut waiting: Receiver<Told>, fare: Arc<Fare>, mu
 
 /// Look up what nobody tells again.
 async fn catch_up(control: &Control, fare: &Fare, stop: &mut watch::Receiver<bool>) {
+    fare.looking.store(true, Ordering::Release);
     // Before looking: what finds no room from now on sets it anew.
     fare.behind.store(false, Ordering::Release);
     match control.recover_findings().await {
@@ -180,6 +191,7 @@ async fn catch_up(control: &Control, fare: &Fare, stop: &mut watch::Receiver<boo
             pause(stop).await;
         }
     }
+    fare.looking.store(false, Ordering::Release);
 }
 
 /// Put one round into cases, again and again until it is there; false where the feed was told to stop meanwhile.

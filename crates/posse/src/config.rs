@@ -53,6 +53,9 @@ pub(crate) struct Config {
     pub(crate) tls: Option<TlsFiles>,
     /// Where syslog is listened for.
     pub(crate) syslog: Vec<SyslogListener>,
+    /// How long records wait for others before they are put into files; set by programs only.
+    #[serde(skip)]
+    pub(crate) flush_after: Option<std::time::Duration>,
 }
 
 /// A `[[syslog]]` section: everything that it hears belongs to one source of one tenant.

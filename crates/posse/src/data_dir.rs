@@ -40,7 +40,7 @@ pub(crate) async fn open(data_dir: &Path, config: &Config) -> anyhow::Result<(Co
     let store = Store::open(target, clock.clone(), entropy.clone()).await.context("the state cannot be opened")?;
     // After the state: its lock says that nobody else has the folder.
     let feed = CaseFeed::new();
-    let plane = telemetry::open(data_dir, state, &clock, &entropy, Arc::clone(&feed) as _).await?;
+    let plane = telemetry::open(data_dir, state, &clock, &entropy, Arc::clone(&feed) as _, config.flush_after).await?;
     let opened = Opened {
         store,
         clock,

@@ -6,6 +6,7 @@ mod case_feed;
 mod config;
 mod data_dir;
 mod doctor;
+mod evaluate;
 mod hooks;
 mod sensor_command;
 mod serve;
@@ -29,6 +30,8 @@ const BENCH: Other = Other { name: "bench", about: "Measure this binary on this 
 const DOCTOR: Other =
     Other { name: "doctor", about: "Check whether this machine and a data folder are fit to run Posse" };
 
+const EVALUATE: Other = Other { name: "evaluate", about: "Judge triage and the gate on recordings and calls of your own" };
+
 /// A command that the binary carries out itself.
 type OwnCommand = fn(&[std::ffi::OsString]) -> anyhow::Result<()>;
 
@@ -45,6 +48,9 @@ fn main() -> ExitCode {
                 }
             };
         }
+    }
+    if arguments.get(1).is_some_and(|first| first == EVALUATE.name) {
+        return evaluate::run(arguments.get(2..).unwrap_or_default());
     }
     if arguments.get(1).is_some_and(|first| first == "sensor")
         && sensor_command::meant(arguments.get(2..).unwrap_or_default())
@@ -63,7 +69,7 @@ fn main() -> ExitCode {
     let program = Program {
         specs: api::specs(),
         version: env!("CARGO_PKG_VERSION"),
-        others: vec![SERVE, BENCH, DOCTOR],
+        others: vec![SERVE, BENCH, DOCTOR, EVALUATE],
         open_data_dir: Some(Box::new(move |folder| {
             let opened = Arc::clone(&opened);
             Box::pin(async move {

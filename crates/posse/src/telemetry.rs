@@ -23,6 +23,7 @@ pub(crate) async fn open(
     clock: &Arc<dyn Clock>,
     entropy: &Arc<dyn Entropy>,
     findings: Arc<dyn FindingSink>,
+    flush_after: Option<std::time::Duration>,
 ) -> anyhow::Result<Plane> {
     let data_dir = std::path::absolute(data_dir).context("the data folder has no absolute path")?;
     let folder = data_dir.join("lake");
@@ -39,6 +40,7 @@ pub(crate) async fn open(
     let opened = Lake::open(options).await.context("the lake cannot be opened")?;
     let mut options = Options::new(data_dir.join("journal"), opened, Arc::clone(clock), Arc::clone(entropy));
     options.findings = Some(findings);
+    options.pace.flush_after = flush_after.unwrap_or(options.pace.flush_after);
     Plane::open(options).context("the data plane cannot be started")
 }
 

@@ -1,8 +1,9 @@
 //! Readers: the bytes of one file or body in, its records out, in file order.
 //!
-//! Gzip and zstd are unpacked first, within a bound; then EVTX, JSON in any framing that sources use, or lines of
-//! text. A broken record is handed on as a fault with its place and never hides the ones after it.
+//! Gzip and zstd are unpacked first, within a bound, and zip archives opened; then EVTX, JSON in any framing that sources
+//! use, or lines of text. A broken record is handed on as a fault with its place and never hides the ones after it.
 
+mod archive;
 mod evtx;
 mod json;
 mod pack;
@@ -40,6 +41,9 @@ pub enum ReadFault {
     /// More bytes than the reader may unpack.
     #[error("more than {0} bytes after decompression; split the file or raise the limit")]
     TooLarge(usize),
+    /// The archive cannot be opened.
+    #[error("not a readable zip archive: {0}")]
+    Archive(String),
     /// The file is not an event log.
     #[error("not a readable Windows event log: {0}")]
     Evtx(String),
@@ -64,7 +68,7 @@ pub fn framing(bytes: &[u8]) -> Framing {
 }
 
 /// Hand every record of `bytes` to `found` with its index from 0 in file order, until it breaks. Compressed bytes are
-/// unpacked up to `bytes_max`. JSON records come as they stand in the file; event log records as the nested JSON
+/// unpacked up to `bytes_max`, the files of a zip archive one after the other in the archive's order. JSON records come as they stand in the file; event log records as the nested JSON
 /// that `evtx_dump` writes; a record that cannot be read comes as a fault and takes an index too.
 ///
 /// # Errors
@@ -74,7 +78,6 @@ pub fn each_record(
     bytes_max: usize,
     mut found: impl FnMut(u64, Result<&[u8], ReadFault>) -> ControlFlow<()>,
 ) -> Result<(), ReadFault> {
-    let bytes = unpack(bytes, bytes_max)?;
     let mut index = 0_u64;
     let mut hand_on = |record: Result<&[u8], ReadFault>| {
         let record = record.and_then(|record| {
@@ -84,18 +87,39 @@ pub fn each_record(
         index = index.saturating_add(1);
         flow
     };
-    match framing(&bytes) {
-        Framing::Evtx => evtx::records(bytes.into_owned(), hand_on),
-        Framing::Json => {
-            let _ = json::records(without_mark(&bytes), &mut |record| hand_on(Ok(record)));
-            Ok(())
+    if archive::is_one(bytes) {
+        return archive::each_file(bytes, bytes_max, |file| match of_file(file, bytes_max, &mut hand_on) {
+            Err(fault @ ReadFault::TooLarge(_)) => Err(fault),
+            // One broken file hides none of the others.
+            Err(fault) => Ok(hand_on(Err(fault))),
+            Ok(flow) => Ok(flow),
+        });
+    }
+    of_file(bytes, bytes_max, &mut hand_on).map(|_| ())
+}
+
+/// The records of one file; whether they were all asked for.
+fn of_file(
+    bytes: &[u8],
+    bytes_max: usize,
+    found: &mut impl FnMut(Result<&[u8], ReadFault>) -> ControlFlow<()>,
+) -> Result<ControlFlow<()>, ReadFault> {
+    let bytes = unpack(bytes, bytes_max)?;
+    Ok(match framing(&bytes) {
+        Framing::Evtx => {
+            let mut flow = ControlFlow::Continue(());
+            evtx::records(bytes.into_owned(), |record| {
+                flow = found(record);
+                flow
+            })?;
+            flow
         }
+        Framing::Json => json::records(without_mark(&bytes), &mut |record| found(Ok(record))),
         Framing::Lines => {
             let lines = without_mark(&bytes).split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-            let _ = lines.filter(|line| !line.is_empty()).try_for_each(|line| hand_on(Ok(line)));
-            Ok(())
+            lines.filter(|line| !line.is_empty()).try_for_each(|line| found(Ok(line)))
         }
-    }
+    })
 }
 
 /// Without the byte order mark that Windows tools put in front of UTF-8.

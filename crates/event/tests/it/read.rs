@@ -72,6 +72,43 @@ fn compressed_streams_are_read_within_a_bound() {
 }
 
 #[test]
+fn the_files_of_an_archive_are_read_one_after_the_other() {
+    let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let files = [
+        ("one/", ""),
+        ("one/a.json", "{\"a\":1}\n{\"a\":2}"),
+        ("one/README.md", "# not a record"),
+        ("__MACOSX/one/._a.json", "junk"),
+        ("one/broken.evtx", "ElfFile\0garbage"),
+        ("two.JSONL", "{\"a\":3}"),
+    ];
+    for (name, text) in files {
+        if name.ends_with('/') {
+            archive.add_directory(name, zip::write::SimpleFileOptions::default()).unwrap();
+            continue;
+        }
+        archive.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        archive.write_all(text.as_bytes()).unwrap();
+    }
+    let bytes = archive.finish().unwrap().into_inner();
+    let mut found = Vec::new();
+    let read = |bytes_max: usize, found: &mut Vec<Option<String>>| {
+        each_record(&bytes, bytes_max, |_, record| {
+            found.push(record.ok().map(|record| String::from_utf8_lossy(record).into_owned()));
+            ControlFlow::Continue(())
+        })
+    };
+    read(LIMIT, &mut found).unwrap();
+    let texts: Vec<Option<&str>> = found.iter().map(Option::as_deref).collect();
+    assert_eq!(texts, [Some("{\"a\":1}"), Some("{\"a\":2}"), None, Some("{\"a\":3}")]);
+    assert!(matches!(read(20, &mut Vec::new()), Err(ReadFault::TooLarge(20))));
+    assert!(matches!(read(LIMIT, &mut Vec::new()), Ok(())));
+    let torn = bytes.get(..bytes.len() / 2).unwrap();
+    let torn = each_record(torn, LIMIT, |_, _| ControlFlow::Continue(()));
+    assert!(matches!(torn, Err(ReadFault::Archive(_))), "{torn:?}");
+}
+
+#[test]
 fn a_damaged_event_log_is_a_fault() {
     assert!(matches!(
         each_record(b"ElfFile\0garbage", LIMIT, |_, _| ControlFlow::Continue(())),

@@ -241,6 +241,18 @@ impl Plane {
         self.0.shared.position() >= self.0.journal.durable()
     }
 
+    /// The digest of the set of rules that runs in a tenant now; none where none does.
+    #[must_use]
+    pub fn rules_digest(&self, tenant: TenantId) -> Option<String> {
+        Some(self.0.shared.tenants.now().get(&tenant)?.detectors.as_ref()?.digest().to_owned())
+    }
+
+    /// How many findings were made since the start.
+    #[must_use]
+    pub fn findings(&self) -> u64 {
+        self.0.shared.findings.load(std::sync::atomic::Ordering::Acquire)
+    }
+
     /// About how many bytes of the log cannot be found yet.
     #[must_use]
     pub fn behind_bytes(&self) -> u64 {
