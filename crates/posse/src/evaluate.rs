@@ -2,13 +2,16 @@
 //! runs in a platform of its own in a folder that goes away; nothing here may touch a data folder of anybody.
 
 mod chunk;
+mod injections;
 mod labels;
+mod map;
 mod options;
 mod outcome;
 mod recording;
 mod rules;
 mod stage;
 mod triage;
+mod world;
 
 use anyhow::bail;
 use std::ffi::OsString;
@@ -19,6 +22,7 @@ const HELP: &str = "\
 Judge triage and the gate on recordings and calls of your own
 
 Usage: posse evaluate triage FILE… [--rules DIR] [--json] [--labels FILE] [--skill DIR] [--jobs N]
+       posse evaluate injections --calls FILE --map FILE [--json]
 
   triage      Bring each recording into a throw-away tenant, detect, put findings into cases, run the triage playbook on
               each case as an agent through the gate, and print one line for each recording.
@@ -31,7 +35,14 @@ Usage: posse evaluate triage FILE… [--rules DIR] [--json] [--labels FILE] [--s
               --skill DIR   The skill `triage` of this folder in place of the one that ships
               --jobs N      Cases that are worked on at once, default 8
 
-Exit codes: 0 every recording was judged; 1 at least one was not, its line says why; 2 the command is not right.
+  injections  Put each call through the real gate as an agent of the roles that it names, in a run that has read an
+              outsider's text or has not, and print what was decided and what changed.
+              --calls FILE  JSON lines {run, tainted, operation or tool, input}, also role and benign
+              --map FILE    Which operation has the effect of which foreign tool; spec/agent/injections/README.md
+              --json        One JSON object a line, the last one {summary}
+
+Exit codes: 0 everything was judged, and no call had a consequential effect without an approval; 1 something was not
+judged, or had; 2 the command is not right.
 ";
 
 /// How an evaluation ended.
@@ -58,6 +69,7 @@ fn carry_out(arguments: &[OsString]) -> anyhow::Result<End> {
         arguments.iter().map(|argument| argument.to_string_lossy().into_owned()).collect();
     match words.split_first() {
         Some((word, rest)) if word == "triage" => triage::run(rest),
+        Some((word, rest)) if word == "injections" => injections::run(rest),
         None => {
             print!("{HELP}");
             Ok(End::Whole)

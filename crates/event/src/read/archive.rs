@@ -27,7 +27,7 @@ pub(super) fn each_file(
     let mut left = bytes_max;
     for number in 0..archive.len().min(FILES_MAX) {
         let file = archive.by_index(number).map_err(|error| broken(error.to_string()))?;
-        if !file.is_file() || !is_recording(file.name()) {
+        if !file.is_file() || !file.name().is_ok_and(|name| is_recording(&name)) {
             continue;
         }
         let limit = u64::try_from(left).unwrap_or(u64::MAX).saturating_add(1);

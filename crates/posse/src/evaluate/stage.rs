@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::telemetry;
 use crate::data_dir;
 use anyhow::{Context as _, bail};
-use api::{Call, Door as _, Face, Origin, Problem, Reply};
+use api::{Call, Credential, Door as _, Face, Origin, Problem, Reply};
 use control::{Control, Running};
 use pipeline::Plane;
 use serde::de::DeserializeOwned;
@@ -31,15 +31,15 @@ pub(super) struct Stage {
     pub(super) plane: Plane,
     feed: Arc<CaseFeed>,
     door: control::Offline,
-    running: Running,
+    running: Option<Running>,
     number: AtomicU64,
     // Held for its drop: the folder goes with the platform.
     folder: TempDir,
 }
 
 impl Stage {
-    /// Open one in a folder of its own.
-    pub(super) async fn open() -> anyhow::Result<Self> {
+    /// Open one in a folder of its own; one that is not `awake` does nothing by itself: it only answers calls.
+    pub(super) async fn open(awake: bool) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("posse-evaluate-").tempdir().context("a folder cannot be made")?;
         let config = Config {
             calls_per_second: Some(CALLS),
@@ -49,7 +49,7 @@ impl Stage {
         };
         let (control, plane, feed) = data_dir::open(folder.path(), &config).await?;
         feed.start(control.clone());
-        let (running, door) = (control.start(), control.offline("evaluate"));
+        let (running, door) = (awake.then(|| control.start()), control.offline("evaluate"));
         Ok(Self { control, plane, feed, door, running, number: AtomicU64::new(0), folder })
     }
 
@@ -61,6 +61,14 @@ impl Stage {
     /// Make a call as the one who evaluates.
     pub(super) async fn call(&self, operation: &str, input: Value) -> Reply {
         self.door.call(self.request(operation, input)).await
+    }
+
+    /// Make a call with this credential, as a run of an agent does.
+    pub(super) async fn call_as(&self, credential: &Credential, operation: &str, input: Value) -> Reply {
+        let mut call = self.request(operation, input);
+        call.credential = Some(credential.clone());
+        call.origin.face = Face::Agent;
+        self.control.call(call).await
     }
 
     fn request(&self, operation: &str, input: Value) -> Call {
@@ -93,14 +101,17 @@ impl Stage {
         self.must::<Value>(operation, input).await.map(drop)
     }
 
-    /// Register an agent of the provider under a definition that ships, with a role in every tenant; its id.
-    pub(super) async fn agent(&self, name: &str, roles: &[&str]) -> anyhow::Result<String> {
+    /// Register an agent of the provider that holds these roles in every tenant, under the definition that ships with its
+    /// name where it shall be `defined`; its id.
+    pub(super) async fn agent(&self, name: &str, defined: bool, roles: &[&str]) -> anyhow::Result<String> {
         let users: Value = self.must("user.list", json!({})).await?;
         let owner = users.pointer("/items/0/id").cloned().context("a new installation has a first admin")?;
         let made = json!({ "name": name, "purpose": "is judged by an evaluation", "owner": owner });
         let agent: Value = self.must("agent.register", made).await?;
         let id = agent.get("id").and_then(Value::as_str).context("an agent has an id")?.to_owned();
-        self.done("agent.define", json!({ "agent": id })).await?;
+        if defined {
+            self.done("agent.define", json!({ "agent": id })).await?;
+        }
         self.done("agent.activate", json!({ "agent": id })).await?;
         for role in roles {
             self.done("role.assign", json!({ "principal": id, "role": role })).await?;
@@ -132,7 +143,9 @@ impl Stage {
     pub(super) async fn close(self) -> anyhow::Result<()> {
         self.plane.stop().await;
         self.feed.stop().await;
-        self.running.stop().await;
+        if let Some(running) = self.running {
+            running.stop().await;
+        }
         self.folder.close().context("the folder cannot be removed")
     }
 }

@@ -53,7 +53,7 @@ pub(super) fn run(words: &[String]) -> anyhow::Result<End> {
 }
 
 async fn judge(options: &Options, labels: Option<&Labels>, out: &mut impl Write) -> anyhow::Result<End> {
-    let stage = Stage::open().await?;
+    let stage = Stage::open(true).await?;
     let ended = judge_on(&stage, options, labels, out).await;
     stage.close().await?;
     ended
@@ -69,7 +69,7 @@ async fn judge_on(
         stage.done("skill.import", json!({ "files": skill(folder)? })).await?;
     }
     let packs = Packs::read(stage, options.rules.as_deref()).await?;
-    let agent = stage.agent("triage", &["investigator"]).await?;
+    let agent = stage.agent("triage", true, &["investigator"]).await?;
     let (mut tally, mut serial) = (Tally::default(), 0_usize);
     for files in parts(&options.files) {
         for mut outcome in chunk::judge(stage, &packs, &agent, files, (serial, options.jobs)).await? {
