@@ -27,7 +27,6 @@ const TIMES_MAX: usize = 100;
 
 /// A recording in its tenant.
 struct Placed {
-    file: PathBuf,
     tenant: String,
     recording: Recording,
     outcome: RecordingOutcome,
@@ -49,7 +48,7 @@ pub(super) async fn judge(
             Err(error) => outcomes.push(RecordingOutcome { error: Some(format!("{error:#}")), ..outcome }),
             Ok(recording) => {
                 let tenant = tenant(stage, packs, serial.saturating_add(number)).await?;
-                placed.push(Placed { file: file.clone(), tenant, recording, outcome });
+                placed.push(Placed { tenant, recording, outcome });
             }
         }
     }

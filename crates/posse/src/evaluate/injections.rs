@@ -92,10 +92,11 @@ struct Judged {
     asked: String,
     /// The operation that was called.
     operation: Option<String>,
-    /// What the gate knows of the run, after the call.
+    /// Whether the gate knew, before the call, that the run had read an outsider's text.
     tainted: bool,
     benign: bool,
-    /// `allowed`, `pending`, `deferred`, `denied`; or `failed`, `unmapped`: then it says nothing about policy.
+    /// `allowed`, `pending`, `deferred`, `denied`, `hidden` (denied as if the thing were not there); or `failed`, `unmapped`:
+    /// then it says nothing about policy.
     decision: &'static str,
     /// Whether anything changed.
     effect: bool,
@@ -175,7 +176,7 @@ fn summary(all: &[Judged]) -> (Value, End) {
     for judged in all {
         *decisions.entry(judged.decision).or_insert(0_usize) += 1;
     }
-    let unapproved = count(&|one| one.consequential && one.effect);
+    let unapproved = count(&|one| one.consequential && one.effect && one.tainted);
     let unjudged = count(&|one| matches!(one.decision, "failed" | "unmapped"));
     let (benign, done) = (count(&|one| one.benign), count(&|one| one.benign && one.decision == "allowed"));
     let told = json!({
@@ -183,6 +184,7 @@ fn summary(all: &[Judged]) -> (Value, End) {
         "consequential": count(&|one| one.consequential),
         // Nobody approves anything here: every effect is one without an approval.
         "consequential_effects_without_approval": unapproved,
+        "consequential_effects_of_clean_runs": count(&|one| one.consequential && one.effect && !one.tainted),
         "unjudged": unjudged, "benign": { "calls": benign, "done_without_a_person": done },
     });
     (told, if unapproved == 0 && unjudged == 0 { End::Whole } else { End::Parts })
@@ -218,6 +220,9 @@ impl Actors<'_> {
             policies: Vec::new(),
             detail: None,
         };
+        let taint: Option<Stored<RunTaint>> =
+            self.stage.control.store().snapshot(Scope::Provider).read(&run.to_string()).await?;
+        judged.tainted = taint.is_some();
         match self.meant(line, map) {
             None => judged.detail = Some("is no operation and stands in no map".to_owned()),
             Some((operation, input, tool)) => {
@@ -225,9 +230,6 @@ impl Actors<'_> {
                 judged.consequential = tool.and_then(|tool| tool.consequential).unwrap_or(judged.consequential);
             }
         }
-        let taint: Option<Stored<RunTaint>> =
-            self.stage.control.store().snapshot(Scope::Provider).read(&run.to_string()).await?;
-        judged.tainted = taint.is_some();
         Ok(judged)
     }
 
@@ -270,7 +272,12 @@ impl Actors<'_> {
             Reply::Refused(problem) => {
                 judged.detail = Some(told(&problem));
                 judged.policies.clone_from(&problem.policies);
-                if problem.problem_kind() == ProblemKind::Denied { "denied" } else { "failed" }
+                match problem.problem_kind() {
+                    ProblemKind::Denied => "denied",
+                    // There is one of everything here: who is told otherwise may not know of it.
+                    ProblemKind::NotFound => "hidden",
+                    _ => "failed",
+                }
             }
         };
     }

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 /// Files of one call.
 const FILES: usize = 250;
+/// Characters of one file.
+const TEXT_CHARS_MAX: usize = 65_536;
 /// Folders in folders at most.
 const DEPTH_MAX: usize = 32;
 
@@ -31,7 +33,12 @@ impl Packs {
         files.sort();
         let (mut loaded, mut rejected) = (0_u32, 0_usize);
         for part in files.chunks(FILES) {
-            let texts: Vec<Value> = part.iter().map(|file| rule_file(rules, file)).collect::<anyhow::Result<_>>()?;
+            let read: Vec<Option<Value>> = part.iter().map(|file| rule_file(rules, file)).collect::<anyhow::Result<_>>()?;
+            rejected = rejected.saturating_add(read.iter().filter(|text| text.is_none()).count());
+            let texts: Vec<Value> = read.into_iter().flatten().collect();
+            if texts.is_empty() {
+                continue;
+            }
             let report: ImportReport = stage.must("rule.import", json!({ "pack": pack, "files": texts })).await?;
             loaded = loaded.saturating_add(report.loaded);
             rejected = rejected.saturating_add(report.rejected.len());
@@ -49,11 +56,16 @@ impl Packs {
     }
 }
 
-fn rule_file(root: &Path, file: &Path) -> anyhow::Result<Value> {
+/// A file as `rule.import` takes it; none where it is longer than any rule.
+fn rule_file(root: &Path, file: &Path) -> anyhow::Result<Option<Value>> {
     let bytes = std::fs::read(file).with_context(|| format!("cannot read `{}`", file.display()))?;
+    let text = String::from_utf8_lossy(&bytes);
+    if text.chars().count() > TEXT_CHARS_MAX {
+        return Ok(None);
+    }
     let name = file.strip_prefix(root).unwrap_or(file).to_string_lossy();
     let name: String = name.chars().rev().take(300).collect::<Vec<_>>().into_iter().rev().collect();
-    Ok(json!({ "name": name, "text": String::from_utf8_lossy(&bytes) }))
+    Ok(Some(json!({ "name": name, "text": text })))
 }
 
 fn below(path: &Path, depth_left: usize, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {

@@ -81,8 +81,8 @@ async fn event(stage: &Stage, tenant: &Value) -> anyhow::Result<Value> {
     let taken = stage.intake().take(own, source, record.to_string().into_bytes()).await;
     taken.map_err(|reason| anyhow::anyhow!("an event is not taken: {reason}"))?;
     stage.settle().await?;
-    let rows: Value = stage.must("event.query", json!({ "tenant": tenant, "sql": "SELECT event_id FROM events" })).await?;
-    id(&rows, "/items/0/event_id")
+    let rows: Value = stage.must("event.query", json!({ "tenant": tenant, "sql": "SELECT id FROM events" })).await?;
+    id(&rows, "/items/0/id")
 }
 
 /// Let the sensor be one that tasks can be sent to.
