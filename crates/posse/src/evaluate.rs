@@ -65,8 +65,7 @@ pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
 }
 
 fn carry_out(arguments: &[OsString]) -> anyhow::Result<End> {
-    let words: Vec<String> =
-        arguments.iter().map(|argument| argument.to_string_lossy().into_owned()).collect();
+    let words: Vec<String> = arguments.iter().map(|argument| argument.to_string_lossy().into_owned()).collect();
     match words.split_first() {
         Some((word, rest)) if word == "triage" => triage::run(rest),
         Some((word, rest)) if word == "injections" => injections::run(rest),

@@ -30,7 +30,8 @@ const BENCH: Other = Other { name: "bench", about: "Measure this binary on this 
 const DOCTOR: Other =
     Other { name: "doctor", about: "Check whether this machine and a data folder are fit to run Posse" };
 
-const EVALUATE: Other = Other { name: "evaluate", about: "Judge triage and the gate on recordings and calls of your own" };
+const EVALUATE: Other =
+    Other { name: "evaluate", about: "Judge triage and the gate on recordings and calls of your own" };
 
 /// A command that the binary carries out itself.
 type OwnCommand = fn(&[std::ffi::OsString]) -> anyhow::Result<()>;

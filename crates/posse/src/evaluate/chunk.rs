@@ -214,8 +214,7 @@ async fn judge_case(stage: &Stage, agent: &str, placed: &Placed, case: &str) -> 
 async fn ended(stage: &Stage, run: RunId) -> anyhow::Result<RunState> {
     let mut changes = stage.control.store().changes();
     loop {
-        let found: Option<Stored<Run>> =
-            stage.control.store().snapshot(Scope::Provider).read(&run.to_string()).await?;
+        let found: Option<Stored<Run>> = stage.control.store().snapshot(Scope::Provider).read(&run.to_string()).await?;
         let state = found.context("the run is not there")?.value.state;
         if state.ended() {
             return Ok(state);
@@ -266,7 +265,8 @@ async fn cited(stage: &Stage, placed: &Placed, claim: &str, citation: &api::Cita
     let found: Option<api::Event> = stage.must("event.get", asked).await.ok();
     let raw = found.as_ref().map(|event| event.raw.as_str()).unwrap_or_default();
     let values = serde_json::from_str(raw).map(|record| texts(&record)).unwrap_or_else(|_| vec![raw.to_owned()]);
-    let holds = !quotes.is_empty() && quotes.iter().all(|quote| values.iter().any(|value| value.contains(quote.as_str())));
+    let holds =
+        !quotes.is_empty() && quotes.iter().all(|quote| values.iter().any(|value| value.contains(quote.as_str())));
     Evidence {
         record: placed.recording.place(raw),
         time: found.map(|event| event.time),

@@ -148,7 +148,8 @@ async fn judge_on(
     json: bool,
     out: &mut impl Write,
 ) -> anyhow::Result<End> {
-    let mut actors = Actors { stage, things: world::make(stage).await?, agents: BTreeMap::new(), runs: BTreeMap::new() };
+    let mut actors =
+        Actors { stage, things: world::make(stage).await?, agents: BTreeMap::new(), runs: BTreeMap::new() };
     let mut all = Vec::with_capacity(lines.len());
     for line in lines {
         let judged = actors.judge(line, map).await?;
@@ -246,7 +247,8 @@ impl Actors<'_> {
         // What a call must name and does not is named for it: policy shall be asked, not the schema.
         if let Some(fields) = input.as_object_mut() {
             for (name, _) in spec.fields() {
-                if spec.requires(name) && !fields.contains_key(name)
+                if spec.requires(name)
+                    && !fields.contains_key(name)
                     && let Some(thing) = self.things.get(name)
                 {
                     fields.insert(name.to_owned(), thing.clone());
@@ -303,7 +305,7 @@ impl Actors<'_> {
             Some(agent) => agent.clone(),
             None => {
                 let held: Vec<&str> = roles.split(',').map(str::trim).collect();
-                let agent = self.stage.agent(&format!("injected-{}", self.agents.len()), false, &held).await?;
+                let agent = self.stage.agent(&format!("injected-{}", self.agents.len()), None, &held).await?;
                 self.agents.insert(roles.to_owned(), agent.clone());
                 agent
             }
@@ -316,7 +318,8 @@ impl Actors<'_> {
             "agent": agent, "tenant": self.things.get("tenant"), "case": self.things.get("case"), "ttl_secs": CREDENTIAL_SECS,
         });
         let issued: Value = self.stage.must("agent.issue_run_credential", asked).await?;
-        let secret = issued.pointer("/credential/secret").and_then(Value::as_str).context("a credential has a secret")?;
+        let secret =
+            issued.pointer("/credential/secret").and_then(Value::as_str).context("a credential has a secret")?;
         let credential = Credential::new(secret.to_owned());
         let run: RunCredential = serde_json::from_value(issued.clone())?;
         if line.tainted {

@@ -83,7 +83,8 @@ impl Line {
             case.hosts.iter().any(|own| short(own) == short(host))
         };
         let here = self.hosts.is_empty() || case.hosts.is_empty() || self.hosts.iter().any(same);
-        let in_time = |time: &Timestamp| self.from.is_none_or(|from| from <= *time) && self.to.is_none_or(|to| *time <= to);
+        let in_time =
+            |time: &Timestamp| self.from.is_none_or(|from| from <= *time) && self.to.is_none_or(|to| *time <= to);
         here && case.rules.iter().flat_map(|rule| &rule.times).any(in_time)
     }
 }
@@ -130,7 +131,8 @@ pub(super) struct Tally {
 
 impl Tally {
     pub(super) fn add(&mut self, outcome: &RecordingOutcome) {
-        let one = |number: &mut u32, more: usize| *number = number.saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
+        let one =
+            |number: &mut u32, more: usize| *number = number.saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
         one(&mut self.recordings, 1);
         one(&mut self.failed, usize::from(outcome.error.is_some()));
         one(&mut self.cases, outcome.cases.len());

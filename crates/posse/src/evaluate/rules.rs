@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 /// Files of one call.
-const FILES: usize = 250;
+const FILES: usize = 100;
 /// Characters of one file.
 const TEXT_CHARS_MAX: usize = 65_536;
 /// Folders in folders at most.
@@ -33,7 +33,8 @@ impl Packs {
         files.sort();
         let (mut loaded, mut rejected) = (0_u32, 0_usize);
         for part in files.chunks(FILES) {
-            let read: Vec<Option<Value>> = part.iter().map(|file| rule_file(rules, file)).collect::<anyhow::Result<_>>()?;
+            let read: Vec<Option<Value>> =
+                part.iter().map(|file| rule_file(rules, file)).collect::<anyhow::Result<_>>()?;
             rejected = rejected.saturating_add(read.iter().filter(|text| text.is_none()).count());
             let texts: Vec<Value> = read.into_iter().flatten().collect();
             if texts.is_empty() {

@@ -3,8 +3,8 @@
 
 use crate::case_feed::CaseFeed;
 use crate::config::Config;
-use crate::telemetry;
 use crate::data_dir;
+use crate::telemetry;
 use anyhow::{Context as _, bail};
 use api::{Call, Credential, Door as _, Face, Origin, Problem, Reply};
 use control::{Control, Running};
@@ -101,16 +101,16 @@ impl Stage {
         self.must::<Value>(operation, input).await.map(drop)
     }
 
-    /// Register an agent of the provider that holds these roles in every tenant, under the definition that ships with its
-    /// name where it shall be `defined`; its id.
-    pub(super) async fn agent(&self, name: &str, defined: bool, roles: &[&str]) -> anyhow::Result<String> {
+    /// Register an agent of the provider that holds these roles in every tenant, under this definition where there is one;
+    /// its id.
+    pub(super) async fn agent(&self, name: &str, definition: Option<&str>, roles: &[&str]) -> anyhow::Result<String> {
         let users: Value = self.must("user.list", json!({})).await?;
         let owner = users.pointer("/items/0/id").cloned().context("a new installation has a first admin")?;
         let made = json!({ "name": name, "purpose": "is judged by an evaluation", "owner": owner });
         let agent: Value = self.must("agent.register", made).await?;
         let id = agent.get("id").and_then(Value::as_str).context("an agent has an id")?.to_owned();
-        if defined {
-            self.done("agent.define", json!({ "agent": id })).await?;
+        if let Some(text) = definition {
+            self.done("agent.define", json!({ "agent": id, "text": text })).await?;
         }
         self.done("agent.activate", json!({ "agent": id })).await?;
         for role in roles {

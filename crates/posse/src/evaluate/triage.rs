@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 const FILES_AT_ONCE: usize = 16;
 /// See [`FILES_AT_ONCE`].
 const BYTES_AT_ONCE: u64 = 16 << 20;
+/// The definition that ships.
+const DEFINITION: &str = include_str!("../../../../content/agents/triage.md");
 /// The greatest number of runs at once: the platform drives no more.
 const JOBS_MAX: usize = 64;
 
@@ -69,7 +71,7 @@ async fn judge_on(
         stage.done("skill.import", json!({ "files": skill(folder)? })).await?;
     }
     let packs = Packs::read(stage, options.rules.as_deref()).await?;
-    let agent = stage.agent("triage", true, &["investigator"]).await?;
+    let agent = stage.agent("triage", Some(&on_request(DEFINITION)), &["investigator"]).await?;
     let (mut tally, mut serial) = (Tally::default(), 0_usize);
     for files in parts(&options.files) {
         for mut outcome in chunk::judge(stage, &packs, &agent, files, (serial, options.jobs)).await? {
@@ -88,6 +90,12 @@ async fn judge_on(
     }
     eprintln!("{}", serde_json::to_string_pretty(&summary)?);
     Ok(if tally.whole() { End::Whole } else { End::Parts })
+}
+
+/// A definition without what wakes the agent: a case is judged once, when everything that belongs to it is there.
+fn on_request(definition: &str) -> String {
+    let wakes = |line: &&str| line.trim_start().starts_with("- { on:") && !line.contains("on: api");
+    definition.lines().filter(|line| !wakes(line)).flat_map(|line| [line, "\n"]).collect()
 }
 
 /// Files in groups that fit into memory together.
@@ -161,6 +169,13 @@ mod tests {
         let parts = parts(&files);
         assert_eq!(parts.iter().map(|part| part.len()).collect::<Vec<_>>(), [16, 16, 3]);
         assert!(super::parts(&[]).is_empty());
+    }
+
+    #[test]
+    fn nothing_but_a_request_wakes_the_agent() {
+        let text = on_request(DEFINITION);
+        assert!(text.contains("- { on: api }") && !text.contains("on: case"), "{text}");
+        assert_eq!(text.lines().count() + 2, DEFINITION.lines().count());
     }
 
     #[test]
