@@ -7,16 +7,21 @@
 //! dropped and counted. A sighting that comes twice (same place, same rule) counts once.
 //!
 //! Conditions that more sightings can only make true are answered at once; the others wait until nothing older may come.
+//! Correlations that learn what is usual (module `watch`) compare each sighting then too, in order of time.
 //! State is bounded in groups and in sightings per group; what a bound drops is counted.
 
 mod group;
+mod learned;
 mod plan;
+mod watch;
 
 use crate::sigma::{Collection, CorrelationKind};
 use group::{Entry, Group, Payload};
+use learned::Held;
 use plan::{Answer, Plan};
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
+use watch::{Pass, Watch};
 
 /// Version of [`Checkpoint`]'s form; another version is refused.
 pub const CHECKPOINT_VERSION: u32 = 1;
@@ -104,6 +109,9 @@ struct State {
     /// Sightings that wait for their answer: time, event, group.
     waiting: BTreeSet<(i64, u64, String)>,
     swept_us: i64,
+    /// Of a correlation that learns; it has nothing else here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    watch: Option<Box<Watch>>,
 }
 
 /// A correlator's state as stored; give it back with [`Correlator::restore`].
@@ -156,7 +164,8 @@ impl Correlator {
     /// How many groups are held.
     #[must_use]
     pub fn groups(&self) -> usize {
-        self.states.iter().map(|state| state.groups.len()).sum()
+        let watched = |state: &State| state.watch.as_ref().map_or(0, |watch| watch.groups());
+        self.states.iter().map(|state| state.groups.len().saturating_add(watched(state))).sum()
     }
 
     /// Some correlation counts this rule.
@@ -183,14 +192,14 @@ impl Correlator {
         }
         self.newest_us = time_us;
         let watermark = self.watermark();
-        self.answer_before(watermark, out);
+        self.answer_before(watermark, watermark, out);
         self.settled_us = watermark;
         self.sweep();
     }
 
     /// No more events come: answer all that waits.
     pub fn finish(&mut self, out: &mut Vec<Match>) {
-        self.answer_before(i64::MAX, out);
+        self.answer_before(i64::MAX, self.newest_us, out);
     }
 
     fn watermark(&self) -> i64 {
@@ -201,11 +210,47 @@ impl Correlator {
         let targets = self.by_rule.get(sighting.rule).cloned().unwrap_or_default();
         for (index, source) in targets {
             let Some(plan) = self.plans.get(index) else { continue };
+            if plan.baseline.is_some() {
+                self.hold(index, source, sighting, field, out);
+                continue;
+            }
             let Some(payload) = plan.payload(source, field) else { continue };
             let values: Vec<Option<String>> = plan.group_fields(source).map(field).collect();
             let key = serde_json::to_string(&values).unwrap_or_default();
             let entry = Entry { time_us: sighting.time_us, event: sighting.event, source, matched: false, payload };
             self.insert(index, key, entry, out);
+        }
+    }
+
+    /// A sighting of a correlation that learns waits for its turn.
+    fn hold(
+        &mut self,
+        index: usize,
+        source: u16,
+        sighting: Sighting<'_>,
+        field: &dyn Fn(&str) -> Option<String>,
+        out: &mut Vec<Match>,
+    ) {
+        let Some(plan) = self.plans.get(index) else { return };
+        let Some(values) = plan.values(source, field) else { return };
+        let group: Vec<Option<String>> = plan.group_fields(source).map(field).collect();
+        let key = serde_json::to_string(&group).unwrap_or_default();
+        let held = Held { time_us: sighting.time_us, event: sighting.event, source, key, values };
+        let mut repeated = false;
+        self.watched(index, out, |watch, pass| repeated = !watch.hold(held, pass));
+        self.dropped.repeated = self.dropped.repeated.saturating_add(u64::from(repeated));
+    }
+
+    /// Work on the state of a correlation that learns, and report what held.
+    fn watched(&mut self, index: usize, out: &mut Vec<Match>, work: impl FnOnce(&mut Watch, &mut Pass<'_>)) {
+        let (Some(plan), Some(state)) = (self.plans.get(index), self.states.get_mut(index)) else { return };
+        let Some(baseline) = &plan.baseline else { return };
+        let mut found = Vec::new();
+        let watch = state.watch.get_or_insert_default();
+        let (limits, dropped) = (&self.limits, &mut self.dropped);
+        work(watch, &mut Pass { plan, baseline, limits, dropped, found: &mut found });
+        for (key, answer) in found {
+            self.report(index, &key, vec![answer], out);
         }
     }
 
@@ -233,9 +278,13 @@ impl Correlator {
         self.report(index, &key, found, out);
     }
 
-    fn answer_before(&mut self, time_us: i64, out: &mut Vec<Match>) {
+    /// Answer all that waits from before `time_us`; what ends by itself ends by `timers_us`.
+    fn answer_before(&mut self, time_us: i64, timers_us: i64, out: &mut Vec<Match>) {
         for place in 0..self.order.len() {
             let Some(index) = self.order.get(place).copied() else { continue };
+            if self.states.get(index).is_some_and(|state| state.watch.is_some()) {
+                self.watched(index, out, |watch, pass| watch.settle(time_us, timers_us, pass));
+            }
             while let (Some(plan), Some(state)) = (self.plans.get(index), self.states.get_mut(index)) {
                 if state.waiting.first().is_none_or(|(time, _, _)| *time >= time_us) {
                     break;
@@ -283,6 +332,11 @@ impl Correlator {
             let horizon = self.horizon(index);
             let span = self.plans.get(index).map_or(i64::MAX, |plan| plan.span_us);
             let Some(state) = self.states.get_mut(index) else { continue };
+            if let (Some(watch), Some(baseline)) =
+                (&mut state.watch, self.plans.get(index).and_then(|p| p.baseline.as_ref()))
+            {
+                watch.sweep(self.settled_us, baseline);
+            }
             // Each group is looked at about twice in its life.
             if horizon.saturating_sub(state.swept_us) > span / 2 {
                 state.swept_us = horizon;

@@ -6,6 +6,7 @@
 
 pub mod correlate;
 pub mod engine;
+pub mod export;
 pub mod fold;
 pub mod indicator;
 pub mod lint;

@@ -1,5 +1,6 @@
 //! The Sigma language: documents, their parts, and the parser. Holds no matching code and does no I/O.
 
+mod baseline;
 mod condition;
 mod correlation;
 mod item;
@@ -9,8 +10,9 @@ mod pattern;
 mod regexp;
 mod reject;
 
+pub use baseline::{Baseline, Season};
 pub use condition::{Condition, ConditionError};
-pub use correlation::{Correlation, CorrelationKind, Extended, Threshold, Timespan};
+pub use correlation::{Bound, Correlation, CorrelationKind, Extended, Operator, Threshold, Timespan};
 pub use modifier::{Comparison, Modifier, TimePart};
 pub use parse::{Collection, Document, Filter, FilterTarget, LogSource, Rule, Source, parse};
 pub use pattern::{Part, Pattern};

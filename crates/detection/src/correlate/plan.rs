@@ -1,7 +1,7 @@
 //! A correlation made ready: references resolved to ids, fields resolved per rule, the condition as a function.
 
 use super::{Payload, group::Entry, micros, valued};
-use crate::sigma::{Collection, Condition, Correlation, CorrelationKind, Threshold};
+use crate::sigma::{Baseline, Collection, Condition, Correlation, CorrelationKind, Threshold};
 
 /// A correlation, ready to run.
 #[derive(Debug)]
@@ -9,7 +9,9 @@ pub(super) struct Plan {
     pub(super) id: String,
     /// A text that changes whenever the meaning of the state does.
     pub(super) digest: String,
-    kind: CorrelationKind,
+    pub(super) kind: CorrelationKind,
+    /// Of a kind that learns.
+    pub(super) baseline: Option<Baseline>,
     /// Ids of the rules, in order.
     pub(super) rules: Vec<String>,
     pub(super) group_by: Vec<String>,
@@ -18,7 +20,7 @@ pub(super) struct Plan {
     /// By rule, the fields whose values count.
     value_fields: Vec<Vec<String>>,
     pub(super) span_us: i64,
-    threshold: Threshold,
+    pub(super) threshold: Threshold,
     extended: Option<Condition>,
     /// By rule, its names in a condition of words.
     names: Vec<Vec<String>>,
@@ -82,10 +84,11 @@ fn plan(correlation: &Correlation, collection: &Collection) -> Plan {
     );
     let extended = correlation.extended.as_ref().map(|extended| extended.0.clone());
     let monotone = growing && correlation.threshold.grows() && extended.as_ref().is_none_or(without_not);
+    let baseline = correlation.baseline.as_ref().map(|baseline| format!(" {baseline:?}")).unwrap_or_default();
     Plan {
         id: correlation.id.clone(),
         digest: format!(
-            "{:?} {rules:?} {:?} {:?} {:?} {:?}",
+            "{:?} {rules:?} {:?} {:?} {:?} {:?}{baseline}",
             correlation.kind,
             per_rule(&correlation.group_by),
             per_rule(&correlation.threshold.fields),
@@ -93,6 +96,7 @@ fn plan(correlation: &Correlation, collection: &Collection) -> Plan {
             (&correlation.threshold, &extended),
         ),
         kind: correlation.kind,
+        baseline: correlation.baseline.clone(),
         group_by: correlation.group_by.clone(),
         group_fields: per_rule(&correlation.group_by),
         value_fields: per_rule(&correlation.threshold.fields),
@@ -140,6 +144,11 @@ impl Plan {
         number.is_finite().then_some(Payload::Number(number))
     }
 
+    /// The values that a correlation learns; `None` where a field is absent, so that the event does not count.
+    pub(super) fn values(&self, source: u16, field: &dyn Fn(&str) -> Option<String>) -> Option<Vec<String>> {
+        self.value_fields.get(usize::from(source))?.iter().map(|name| field(name)).collect()
+    }
+
     /// The number that the condition speaks of, where the condition holds of the window.
     pub(super) fn holds(&self, window: &[Entry]) -> Option<f64> {
         let value = match self.kind {
@@ -156,6 +165,12 @@ impl Plan {
             CorrelationKind::ValueAvg => numbers(window).sum::<f64>() / count(numbers(window).count().max(1)),
             CorrelationKind::ValueMedian => percentile(window, 50.0)?,
             CorrelationKind::ValuePercentile => percentile(window, self.threshold.percentile)?,
+            // These are compared in their own state.
+            CorrelationKind::FirstSeen
+            | CorrelationKind::NewPair
+            | CorrelationKind::RareValue
+            | CorrelationKind::Volume
+            | CorrelationKind::Silence => return None,
         };
         self.threshold.holds(value).then_some(value)
     }

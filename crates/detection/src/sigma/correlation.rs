@@ -1,5 +1,6 @@
 //! Correlation rules: what is counted over which time, grouped how. Only the document; the state machine is elsewhere.
 
+use super::baseline::{self, Baseline};
 use super::condition::{Condition, ConditionError};
 use super::parse::{Source, id_of, level, text_at, texts_at};
 use super::reject::{Fault, RejectCode};
@@ -31,6 +32,16 @@ pub enum CorrelationKind {
     ValuePercentile,
     /// Median of a field.
     ValueMedian,
+    /// A value that its group has not shown, or not for long. Posse's own, like all below.
+    FirstSeen,
+    /// Values that their group has shown, but not together.
+    NewPair,
+    /// A value that makes up a small share of its group's.
+    RareValue,
+    /// A number of events far from the usual one of its time.
+    Volume,
+    /// No event for longer than is usual.
+    Silence,
 }
 
 /// One bound of a condition.
@@ -149,6 +160,8 @@ pub struct Correlation {
     pub threshold: Threshold,
     /// The condition in words, of temporal kinds.
     pub extended: Option<Extended>,
+    /// What is learned, of the kinds that compare with what is usual.
+    pub baseline: Option<Baseline>,
     /// The referenced rules make detections of their own too.
     pub generate: bool,
     /// Its place.
@@ -163,13 +176,8 @@ pub(super) fn parse(node: &Node, body: &Node, source: Source) -> Result<Correlat
     }
     let kind = kind(body).map_err(within)?;
     let mut rules = texts_at(body, "rules").map_err(within)?;
-    let span_text = text_at(body, "timespan").map_err(within)?;
-    let span_text =
-        span_text.ok_or_else(|| within(wrong("`timespan` is missing", "write a number and s, m, h, d, w, M or y")))?;
-    let timespan = Timespan::parse(&span_text).ok_or_else(|| {
-        let message = format!("`{span_text}` is not a time span");
-        within(wrong(message, "write a number and s, m, h, d, w, M or y, such as `5m`").within("timespan", body.line))
-    })?;
+    let baseline = baseline::parse(body, kind).map_err(within)?;
+    let timespan = timespan(body, kind, baseline.as_ref()).map_err(within)?;
     let temporal = matches!(kind, CorrelationKind::Temporal | CorrelationKind::TemporalOrdered);
     let condition = body.entry("condition").filter(|node| node.value != Value::Null);
     let mut extended = None;
@@ -188,6 +196,7 @@ pub(super) fn parse(node: &Node, body: &Node, source: Source) -> Result<Correlat
             return Err(within(wrong(format!("is {}", node.kind()), hint).within("condition", node.line)));
         }
         None if temporal => at_least(rules.len()),
+        None if kind == CorrelationKind::Silence => at_least(0),
         None => return Err(within(wrong("`condition` is missing", "write for example `gte: 10`"))),
     };
     if rules.is_empty() {
@@ -212,12 +221,29 @@ pub(super) fn parse(node: &Node, body: &Node, source: Source) -> Result<Correlat
         timespan,
         threshold,
         extended,
+        baseline,
         generate,
         source,
     })
 }
 
-fn wrong(message: impl Into<String>, hint: &str) -> Fault {
+fn timespan(body: &Node, kind: CorrelationKind, baseline: Option<&Baseline>) -> Result<Timespan, Fault> {
+    let given = match text_at(body, "timespan")? {
+        None => None,
+        Some(text) => Some(Timespan::parse(&text).ok_or_else(|| {
+            let message = format!("`{text}` is not a time span");
+            wrong(message, "write a number and s, m, h, d, w, M or y, such as `5m`").within("timespan", body.line)
+        })?),
+    };
+    match baseline {
+        Some(baseline) => {
+            baseline::timespan(kind, baseline, given).map_err(|fault| fault.within("timespan", body.line))
+        }
+        None => given.ok_or_else(|| wrong("`timespan` is missing", "write a number and s, m, h, d, w, M or y")),
+    }
+}
+
+pub(super) fn wrong(message: impl Into<String>, hint: &str) -> Fault {
     Fault::new(RejectCode::Correlation, message, hint)
 }
 
@@ -232,9 +258,15 @@ fn kind(body: &Node) -> Result<CorrelationKind, Fault> {
         "value_avg" => CorrelationKind::ValueAvg,
         "value_percentile" => CorrelationKind::ValuePercentile,
         "value_median" => CorrelationKind::ValueMedian,
+        "first_seen" => CorrelationKind::FirstSeen,
+        "new_pair" => CorrelationKind::NewPair,
+        "rare_value" => CorrelationKind::RareValue,
+        "volume" => CorrelationKind::Volume,
+        "silence" => CorrelationKind::Silence,
         _ => {
             let hint = "write event_count, value_count, temporal, temporal_ordered, value_sum, value_avg, \
-                        value_percentile or value_median";
+                        value_percentile or value_median; or of Posse's own first_seen, new_pair, rare_value, volume \
+                        or silence";
             return Err(wrong(format!("`{text}` is not a correlation type"), hint).within("type", body.line));
         }
     })
@@ -289,6 +321,9 @@ fn threshold(kind: CorrelationKind, node: &Node) -> Result<Threshold, Fault> {
             .ok_or_else(|| wrong(format!("is {}", value.kind()), "write a number").within(key, value.line))?;
         result.bounds.push(Bound { operator, limit });
     }
+    if kind.learns() {
+        return baseline::check(kind, &result).map(|()| result);
+    }
     if result.bounds.is_empty() {
         return Err(wrong("holds no bound", "write for example `gte: 10`"));
     }
@@ -303,7 +338,7 @@ fn threshold(kind: CorrelationKind, node: &Node) -> Result<Threshold, Fault> {
     Ok(result)
 }
 
-fn number(node: &Node) -> Option<f64> {
+pub(super) fn number(node: &Node) -> Option<f64> {
     match &node.value {
         #[expect(clippy::cast_precision_loss, reason = "limits above 2^53 are beyond any count")]
         Value::Int(number) => Some(*number as f64),

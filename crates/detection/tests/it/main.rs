@@ -11,8 +11,10 @@
 )]
 
 mod agreement;
+mod baseline;
 mod corpus;
 mod correlation;
+mod export;
 mod micro;
 mod robust;
 mod sigmahq;
