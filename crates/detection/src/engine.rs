@@ -22,7 +22,7 @@ use event::View;
 use extract::{Trie, Values};
 use index::{Index, Target};
 use needle::Finding;
-use program::{Check, Interner, KEYWORD, Programs, Tree};
+use program::{Check, Interner, KEYWORD, Programs, Texts, Tree};
 use std::collections::{BTreeMap, HashMap};
 use table::{NONE, Names, Table};
 
@@ -36,16 +36,17 @@ const ROOMY_RULES_MIN: usize = 64;
 #[derive(Debug)]
 pub struct Engine {
     trie: Trie,
-    checks: Vec<Check>,
+    checks: Box<[Check]>,
+    texts: Texts,
     programs: Programs,
     /// By rule, the root of its program; `NONE` for a rule that is never asked here.
-    roots: Vec<u32>,
+    roots: Box<[u32]>,
     fields: u32,
     channels: Names,
     event_ids: Names,
     routes: Table,
-    route_keys: Vec<(u32, u32)>,
-    partitions: Vec<Partition>,
+    route_keys: Box<[(u32, u32)]>,
+    partitions: Box<[Partition]>,
     /// The numbers of the channel fields, then of the event id fields.
     route_fields: [[u32; 2]; 2],
     asked: usize,
@@ -54,10 +55,10 @@ pub struct Engine {
 /// The rules of one pair of channel and event id, either of which may be any.
 #[derive(Debug, Default)]
 struct Partition {
-    indexes: Vec<(u32, Index)>,
-    keywords: Option<Index>,
+    indexes: Box<[(u32, Index)]>,
+    keywords: Option<Box<Index>>,
     /// Rules without a witness.
-    always: Vec<u32>,
+    always: Box<[u32]>,
 }
 
 /// How a rule comes to be asked, beyond its log source.
@@ -110,7 +111,8 @@ impl Engine {
     /// Compile rules for the records of a profile. Rules of other sources cost nothing.
     #[must_use]
     pub fn compile(rules: &[Rule], profile: &Profile) -> Self {
-        let mut interner = Interner::default();
+        let roomy = rules.len() >= ROOMY_RULES_MIN;
+        let mut interner = Interner::new(roomy);
         let route_fields = [
             [interner.field(CHANNEL), interner.field("Channel")],
             [interner.field(EVENT_ID), interner.field("EventID")],
@@ -138,21 +140,25 @@ impl Engine {
             builder.place(tree, rule, &interner, &route_fields);
         }
         let (channels, event_ids, keys, drafts) = builder.finish();
-        let roomy = rules.len() >= ROOMY_RULES_MIN;
         let pairs: Vec<(u32, u32)> =
             keys.iter().zip(0_u32..).map(|((channel, id), number)| (route_hash(*channel, *id), number)).collect();
+        programs.shrink();
+        let trie = Trie::new(&interner.fields, profile);
+        let fields = u32::try_from(interner.fields.len()).unwrap_or(KEYWORD);
+        let (checks, texts) = interner.finish();
         Self {
-            trie: Trie::new(&interner.fields, profile),
-            fields: u32::try_from(interner.fields.len()).unwrap_or(KEYWORD),
+            trie,
+            fields,
             partitions: drafts.into_iter().map(|draft| draft.finish(roomy)).collect(),
             asked: roots.iter().filter(|root| **root != NONE).count(),
-            checks: interner.checks,
+            checks,
+            texts,
             programs,
-            roots,
+            roots: roots.into_boxed_slice(),
             channels,
             event_ids,
             routes: Table::new(&pairs),
-            route_keys: keys,
+            route_keys: keys.into_boxed_slice(),
             route_fields,
         }
     }
@@ -165,7 +171,7 @@ impl Engine {
 
     /// How many different tests the rules share.
     #[must_use]
-    pub const fn tests(&self) -> usize {
+    pub fn tests(&self) -> usize {
         self.checks.len()
     }
 
@@ -389,17 +395,19 @@ impl Draft {
         let mut fields: Vec<u32> = self.needles.keys().chain(self.presence.keys()).copied().collect();
         fields.sort_unstable();
         fields.dedup();
-        let mut partition = Partition { always: self.always, ..Partition::default() };
+        let mut partition = Partition { always: self.always.into_boxed_slice(), ..Partition::default() };
+        let mut indexes = Vec::with_capacity(fields.len());
         for field in fields {
             let needles = self.needles.remove(&field).unwrap_or_default();
             let presence = self.presence.remove(&field).unwrap_or_default();
             let index = Index::new(needles, presence, roomy);
             if field == KEYWORD {
-                partition.keywords = Some(index);
+                partition.keywords = Some(Box::new(index));
             } else {
-                partition.indexes.push((field, index));
+                indexes.push((field, index));
             }
         }
+        partition.indexes = indexes.into_boxed_slice();
         partition
     }
 }
@@ -416,10 +424,9 @@ struct RouteBuilder {
 
 impl RouteBuilder {
     fn place(&mut self, tree: &Tree, rule: u32, interner: &Interner, route_fields: &[[u32; 2]; 2]) {
-        let checks = &interner.checks;
         let [channel_fields, id_fields] = route_fields;
         let least = |fields: &[u32]| {
-            fields.iter().filter_map(|field| witness::required(tree, checks, &[*field])).min_by_key(Vec::len)
+            fields.iter().filter_map(|field| witness::required(tree, interner, &[*field])).min_by_key(Vec::len)
         };
         let channels = least(channel_fields);
         let mut ids = least(id_fields);

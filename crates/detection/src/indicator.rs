@@ -1,9 +1,9 @@
 //! Indicator matching: addresses, networks, domains with their subdomains, file hashes and URLs, millions at once.
 //!
-//! Each indicator is kept as 120 bits of a hash and 8 bits of label, 16 bytes in all, sorted; a blocked Bloom filter of
-//! 12 bits each, over a cheap hash of its own, answers nearly every question with one cache line. Two indicators would
-//! have to agree in 120 bits of the other hash to be taken for one another. Immutable: a changed list is built anew and
-//! swapped.
+//! Each indicator is kept as 120 bits of two hashes and 8 bits of label, 16 bytes in all, sorted; a blocked Bloom filter
+//! of 12 bits each, over the cheap one of the hashes, answers nearly every question with one cache line. Two indicators
+//! would have to agree in 64 bits of the cheap hash and 56 of the other to be taken for one another. Immutable: a changed
+//! list is built anew and swapped.
 
 use crate::fold::fold;
 use crate::sigma::Cidr;
@@ -15,6 +15,8 @@ use thiserror::Error;
 
 /// Values longer than this are not looked at as a whole, in bytes.
 const VALUE_BYTES_MAX: usize = 2048;
+/// The longest text of an address, in bytes.
+const ADDRESS_BYTES_MAX: usize = 45;
 /// The longest domain name, in bytes.
 const DOMAIN_BYTES_MAX: usize = 253;
 /// Most URLs of one value.
@@ -63,8 +65,6 @@ pub struct Hit {
 #[derive(Debug, Default)]
 pub struct IndicatorBuilder {
     keys: Vec<u128>,
-    /// The cheap hash of each key, for the filter.
-    prints: Vec<u64>,
     networks: Vec<(Cidr, u8)>,
 }
 
@@ -79,11 +79,17 @@ pub struct Indicators {
     networks: Box<[(Cidr, u8)]>,
     /// Finds `://`; prepared once, because every record is searched.
     scheme_end: Finder<'static>,
-    /// How `://` may be written in JSON besides: with escapes.
-    escaped: [Finder<'static>; 2],
+    /// How its characters may be written in JSON besides.
+    escape: Finder<'static>,
 }
 
 impl IndicatorBuilder {
+    /// With room for so many.
+    #[must_use]
+    pub fn with_capacity(count: usize) -> Self {
+        Self { keys: Vec::with_capacity(count), networks: Vec::new() }
+    }
+
     /// Add one.
     ///
     /// # Errors
@@ -124,7 +130,6 @@ impl IndicatorBuilder {
 
     fn push(&mut self, kind: IndicatorKind, canonical: &[u8], label: u8) {
         self.keys.push(key(kind, canonical) | u128::from(label));
-        self.prints.push(print(kind, canonical));
     }
 
     /// Sort, and build the filter.
@@ -134,8 +139,8 @@ impl IndicatorBuilder {
         self.keys.dedup_by_key(|key| *key >> 8);
         let blocks = (self.keys.len().saturating_mul(FILTER_BITS) / 512).saturating_add(1);
         let mut filter = vec![[0_u64; 8]; blocks].into_boxed_slice();
-        for mark in std::mem::take(&mut self.prints) {
-            let (block, bits) = places(mark, blocks);
+        for key in &self.keys {
+            let (block, bits) = places(mark(*key), blocks);
             if let Some(words) = filter.get_mut(block) {
                 words.iter_mut().zip(bits).for_each(|(word, bit)| *word |= bit);
             }
@@ -157,7 +162,7 @@ impl IndicatorBuilder {
             filter,
             networks: self.networks.into_boxed_slice(),
             scheme_end: Finder::new("://"),
-            escaped: [Finder::new("\\/"), Finder::new("\\u00")],
+            escape: Finder::new("\\u00"),
         }
     }
 }
@@ -183,9 +188,22 @@ impl Indicators {
             return;
         }
         // One look at the whole record saves one at each value: most records hold no URL.
-        let raw = view.raw();
-        let urls = self.scheme_end.find(raw).is_some() || self.escaped.iter().any(|finder| finder.find(raw).is_some());
+        let urls = self.holds_scheme_end(view.raw());
         self.item(view.root(), urls, out);
+    }
+
+    /// `://` may stand in the JSON text, perhaps with escapes. Slashes are rare in records.
+    fn holds_scheme_end(&self, raw: &[u8]) -> bool {
+        let before = |at: usize, back: usize| at.checked_sub(back).and_then(|place| raw.get(place)).copied();
+        let slash = |at: usize| match before(at, 1) {
+            Some(b'/') => before(at, 2) == Some(b':'),
+            other => other == Some(b'\\'),
+        };
+        let escape = |at: usize| {
+            let digits = raw.get(at.saturating_add(4)..at.saturating_add(6)).unwrap_or_default();
+            [&b"2f"[..], b"3a"].iter().any(|wanted| digits.eq_ignore_ascii_case(wanted))
+        };
+        memchr::memchr_iter(b'/', raw).any(slash) || self.escape.find_iter(raw).any(escape)
     }
 
     fn item(&self, item: Item<'_>, urls: bool, out: &mut Vec<Hit>) {
@@ -204,17 +222,18 @@ impl Indicators {
             return;
         }
         if text.len() <= VALUE_BYTES_MAX {
-            match shape(text) {
-                Shape::Address => self.host(text, out),
+            match shape(text.as_bytes()) {
+                Shape::Other => {}
+                Shape::Address => self.address(text, out),
+                Shape::Name => self.domain(text, true, out),
+                Shape::ForeignName => self.domain(text, false, out),
                 Shape::Digest => self.ask(IndicatorKind::FileHash, text, out),
-                Shape::Name => self.host(text, out),
                 Shape::List => text.split([',', ';', '|', ' ']).for_each(|part| {
                     let value = part.split_once('=').map_or(part, |(_, value)| value);
                     if hex_digest(value) {
                         self.ask(IndicatorKind::FileHash, value, out);
                     }
                 }),
-                Shape::Other => {}
             }
         }
         if urls {
@@ -224,35 +243,32 @@ impl Indicators {
         }
     }
 
-    /// An address or a domain.
-    fn host(&self, text: &str, out: &mut Vec<Hit>) {
-        let numeric = text.len() <= 45 && text.bytes().all(|b| b.is_ascii_hexdigit() || matches!(b, b'.' | b':'));
-        match text.parse::<IpAddr>() {
-            Ok(address) if numeric => {
-                let octets = octets(&address);
-                if let Some(label) = self.label(IndicatorKind::Address, octets.as_slice()) {
-                    out.push(Hit { kind: IndicatorKind::Address, label, value: text.to_owned() });
-                }
-                for (network, label) in &self.networks {
-                    if network.contains(address) {
-                        out.push(Hit { kind: IndicatorKind::Network, label: *label, value: text.to_owned() });
-                    }
-                }
+    fn address(&self, text: &str, out: &mut Vec<Hit>) {
+        let Ok(address) = text.parse::<IpAddr>() else { return };
+        let octets = octets(&address);
+        if let Some(label) = self.label(IndicatorKind::Address, octets.as_slice()) {
+            out.push(Hit { kind: IndicatorKind::Address, label, value: text.to_owned() });
+        }
+        for (network, label) in &self.networks {
+            if network.contains(address) {
+                out.push(Hit { kind: IndicatorKind::Network, label: *label, value: text.to_owned() });
             }
-            _ => self.domain(text, out),
         }
     }
 
-    fn domain(&self, text: &str, out: &mut Vec<Hit>) {
+    /// A domain and those above it. Hosts repeat in every record, so the filter is asked before the name is looked at.
+    fn domain(&self, text: &str, ascii: bool, out: &mut Vec<Hit>) {
         let text = text.trim_end_matches('.');
-        if !domain(text) {
-            return;
-        }
         let mut rest = text;
         // The last label alone is a top-level domain and no indicator.
-        while let Some((_, parent)) = rest.split_once('.') {
-            self.ask(IndicatorKind::Domain, rest, out);
-            rest = parent;
+        while let Some(dot) = rest.bytes().position(|byte| byte == b'.') {
+            if !ascii || self.filter_passes(IndicatorKind::Domain, rest.as_bytes()) {
+                if !domain(text) {
+                    return;
+                }
+                self.ask(IndicatorKind::Domain, rest, out);
+            }
+            rest = rest.get(dot.saturating_add(1)..).unwrap_or_default();
         }
     }
 
@@ -272,7 +288,11 @@ impl Indicators {
                 Some((inner, _)) => inner,
                 None => host.split(':').next().unwrap_or_default(),
             };
-            self.host(host, out);
+            if host.len() <= ADDRESS_BYTES_MAX && host.parse::<IpAddr>().is_ok() {
+                self.address(host, out);
+            } else {
+                self.domain(host, host.is_ascii(), out);
+            }
         }
     }
 
@@ -314,44 +334,79 @@ impl Indicators {
     }
 }
 
+/// What a whole value may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Shape {
-    /// Hexadecimal digits, dots and colons, with a colon.
+    /// Digits and dots; or hexadecimal digits and colons, perhaps with dots.
     Address,
     Digest,
-    /// With a dot: a domain, or an address of version 4.
+    /// With a dot: a domain.
     Name,
+    /// A domain with characters beyond ASCII.
+    ForeignName,
     List,
     Other,
 }
 
-/// What a byte says of the value that it stands in.
-#[inline]
-const fn class_of(byte: u8) -> u8 {
-    match byte {
-        b'.' => 2,
-        b':' => 4,
-        b'=' | b',' => 8,
-        b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F' => 0,
-        b'g'..=b'z' | b'G'..=b'Z' | b'-' | b'_' => 16,
-        _ => 1,
+const DOT: u8 = 1 << 1;
+const COLON: u8 = 1 << 2;
+const LISTED: u8 = 1 << 3;
+const LETTER: u8 = 1 << 4;
+const HEX_LETTER: u8 = 1 << 5;
+/// Characters beyond ASCII may stand in a domain.
+const FOREIGN: u8 = 1 << 6;
+/// Stands in no value that could be an indicator as a whole.
+const ALIEN: u8 = 1 << 7;
+
+/// What each byte says of the value that it stands in.
+const CLASSES: [u8; 256] = classes();
+
+#[expect(
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "checked when compiled: a byte has 256 values"
+)]
+const fn classes() -> [u8; 256] {
+    let mut all = [0; 256];
+    let mut at = 0;
+    while at < all.len() {
+        all[at] = match at as u8 {
+            b'.' => DOT,
+            b':' => COLON,
+            b'=' | b',' => LISTED,
+            b'0'..=b'9' => 0,
+            b'a'..=b'f' | b'A'..=b'F' => HEX_LETTER,
+            b'g'..=b'z' | b'G'..=b'Z' | b'-' | b'_' => LETTER,
+            128.. => FOREIGN,
+            _ => ALIEN,
+        };
+        at += 1;
     }
+    all
 }
 
 /// One look at the bytes, eight at a time: most values of an event are paths or sentences and end in the first eight.
-fn shape(text: &str) -> Shape {
+#[inline]
+fn shape(text: &[u8]) -> Shape {
+    let class = |byte: &u8| CLASSES.get(usize::from(*byte)).copied().unwrap_or(ALIEN);
+    let (chunks, rest) = text.as_chunks::<8>();
     let mut seen = 0_u8;
-    for chunk in text.as_bytes().chunks(8) {
-        seen |= chunk.iter().fold(0, |all, byte| all | class_of(*byte));
-        if seen & 1 != 0 {
-            // Characters beyond ASCII may stand in a domain.
-            return if text.is_ascii() || !domain(text.trim_end_matches('.')) { Shape::Other } else { Shape::Name };
+    for chunk in chunks {
+        seen |= chunk.iter().fold(0, |all, byte| all | class(byte));
+        if seen & ALIEN != 0 {
+            return Shape::Other;
         }
     }
-    match (seen & 8 != 0, seen & 4 != 0, seen & 2 != 0) {
-        (true, _, _) => Shape::List,
-        (false, true, _) if seen & 16 == 0 => Shape::Address,
-        (false, false, true) => Shape::Name,
-        (false, false, false) if seen == 0 && matches!(text.len(), 32 | 40 | 64) => Shape::Digest,
+    seen |= rest.iter().fold(0, |all, byte| all | class(byte));
+    let (dot, letter, hex) = (seen & DOT != 0, seen & (LETTER | FOREIGN) != 0, seen & HEX_LETTER != 0);
+    match (seen & (ALIEN | LISTED | COLON), dot) {
+        (LISTED, _) if seen & FOREIGN == 0 => Shape::List,
+        (both, _) if both == LISTED | COLON && seen & FOREIGN == 0 => Shape::List,
+        (COLON, _) if !letter && text.len() <= ADDRESS_BYTES_MAX => Shape::Address,
+        (0, true) if seen & FOREIGN != 0 => Shape::ForeignName,
+        (0, true) if letter || hex => Shape::Name,
+        (0, true) if text.len() <= ADDRESS_BYTES_MAX => Shape::Address,
+        (0, false) if matches!(text.len(), 32 | 40 | 64) && !letter => Shape::Digest,
         _ => Shape::Other,
     }
 }
@@ -418,16 +473,17 @@ fn print(kind: IndicatorKind, text: &[u8]) -> u64 {
     mix(state.rotate_left(29), u64::from_le_bytes(tail) | case)
 }
 
-/// Two independent 64-bit hashes, the low 8 bits left free for the label.
+/// The cheap hash, and another, the low 8 bits left free for the label.
 fn key(kind: IndicatorKind, text: &[u8]) -> u128 {
-    let half = |seed: u8| {
-        let mut hasher = DefaultHasher::new();
-        hasher.write_u8(seed);
-        hasher.write_u8(kind as u8);
-        hasher.write(text);
-        u128::from(hasher.finish())
-    };
-    (half(1) << 64 | half(2)) & !0xff
+    let mut hasher = DefaultHasher::new();
+    hasher.write_u8(kind as u8);
+    hasher.write(text);
+    (u128::from(print(kind, text)) << 64 | u128::from(hasher.finish())) & !0xff
+}
+
+/// The cheap hash of a key.
+fn mark(key: u128) -> u64 {
+    u64::try_from(key >> 64).unwrap_or(0)
 }
 
 fn bucket(key: u128) -> usize {

@@ -19,7 +19,7 @@ Measure this binary on this machine
 Usage: posse bench gate [--json] [--secs N] [--clients N] [--peer URL]
        posse bench lake [--json] [--events N] [--clients N] [--seed N] [--keep] [--print]
        posse bench detect --rules DIR --input FILE [--json] [--format NAME] [--rounds N] [--rules-max N] [--threads N]
-                          [--indicators N] [--tenants N] [--routes-in-rules]
+                          [--indicators N] [--tenants N] [--correlation-keys N] [--routes-in-rules]
        posse bench triage [--json] [--events N] [--detections N] [--tenants N]
 
   gate   Decisions per microsecond, audited reads and writes over HTTP, idle memory, the kill switch.
@@ -37,6 +37,7 @@ Usage: posse bench gate [--json] [--secs N] [--clients N] [--peer URL]
          --threads N        On so many threads at once, by the clock
          --indicators N     With so many made-up indicators of every kind in the same pass
          --tenants N        Compile so many tenants' sets of 20 rules beside the shared one
+         --correlation-keys N  Hold so many live groups of one correlation, measured apart
          --routes-in-rules  Write each log source into its rule as selections on Channel and EventID
   triage Documented verdicts per second by the shipped playbook, cold, one agent over all tenants.
          --events N      Harmless records of about 1 KB in the lake, default 10,000,000

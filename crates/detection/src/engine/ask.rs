@@ -1,7 +1,7 @@
 //! One test of one record: answered once, remembered for every rule that shares it.
 
 use super::extract::Values;
-use super::program::{Check, KEYWORD, Kind};
+use super::program::{Check, KEYWORD, Kind, Texts};
 use super::{Engine, Scratch};
 use crate::value::{Leaf, order};
 use event::View;
@@ -44,7 +44,7 @@ impl Engine {
         let mut at = values.first(field);
         while let Some(held) = values.get(at) {
             let next = held.next;
-            if holds(&check.kind, at, held.leaf, values, &mut scratch.other) {
+            if holds(&check.kind, &self.texts, at, held.leaf, values, &mut scratch.other) {
                 return true;
             }
             at = next;
@@ -53,29 +53,40 @@ impl Engine {
     }
 }
 
-fn holds(kind: &Kind, at: u32, leaf: Leaf<'_>, values: &mut Values<'_>, other_text: &mut String) -> bool {
+fn holds(
+    kind: &Kind,
+    texts: &Texts,
+    at: u32,
+    leaf: Leaf<'_>,
+    values: &mut Values<'_>,
+    other_text: &mut String,
+) -> bool {
     match kind {
         Kind::Exists => true,
         Kind::Null => leaf == Leaf::Null,
-        Kind::Whole(text) => values.folded(at).is_some_and(|mine| *mine == **text),
-        Kind::Start(text) => values.folded(at).is_some_and(|mine| mine.starts_with(&**text)),
-        Kind::End(text) => values.folded(at).is_some_and(|mine| mine.ends_with(&**text)),
+        Kind::Whole(text) => values.folded(at).is_some_and(|mine| mine == texts.of(*text)),
+        Kind::Start(text) => values.folded(at).is_some_and(|mine| mine.starts_with(texts.of(*text))),
+        Kind::End(text) => values.folded(at).is_some_and(|mine| mine.ends_with(texts.of(*text))),
+        Kind::Contains(text) => {
+            let found = |mine: &str| memchr::memmem::find(mine.as_bytes(), texts.of(*text).as_bytes()).is_some();
+            values.folded(at).is_some_and(found)
+        }
         Kind::Anywhere(finder) => values.folded(at).is_some_and(|mine| finder.find(mine.as_bytes()).is_some()),
         Kind::Glob { glob, cased: false } => values.folded(at).is_some_and(|mine| glob.matches(mine)),
         Kind::Glob { glob, cased: true } => values.exact(at).is_some_and(|mine| glob.matches(mine)),
-        Kind::Number { number, digits } => match leaf {
-            Leaf::Text(text) => *text == **digits,
-            other => other.equals(*number),
+        Kind::Number(number) => match leaf {
+            Leaf::Text(text) => *text == *number.1,
+            other => other.equals(number.0),
         },
         Kind::Compare(comparison, number) => {
-            leaf.number().and_then(|mine| order(mine, *number)).is_some_and(|order| comparison.admits(order))
+            leaf.number().and_then(|mine| order(mine, **number)).is_some_and(|order| comparison.admits(order))
         }
         Kind::Cidr(cidr) => match leaf {
             Leaf::Text(text) => text.parse().is_ok_and(|address| cidr.contains(address)),
             _ => false,
         },
         Kind::Regexp(regexp) => values.exact(at).is_some_and(|mine| regexp.found_in(mine)),
-        Kind::Time(part, value) => leaf.time_part(*part) == Some(*value),
+        Kind::Time(part, value) => leaf.time_part(*part) == Some(**value),
         Kind::Reference { other, open_start, open_end, cased } => {
             let mut their = values.first(*other);
             while let Some(held) = values.get(their) {

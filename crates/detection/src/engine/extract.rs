@@ -9,16 +9,23 @@ use std::collections::HashMap;
 /// Field paths, merged at their common keys.
 #[derive(Debug, Default)]
 pub(super) struct Trie {
-    nodes: Vec<Node>,
+    nodes: Box<[Node]>,
 }
 
 #[derive(Debug, Default)]
 struct Node {
-    keys: Names,
-    /// The child of `keys` by number.
-    children: Vec<u32>,
+    /// None where a path ends, as most do.
+    keys: Option<Box<Keys>>,
     any: Option<u32>,
-    fields: Vec<u32>,
+    fields: Box<[u32]>,
+}
+
+/// The keys below a node.
+#[derive(Debug)]
+struct Keys {
+    names: Names,
+    /// The child of a key by number.
+    children: Box<[u32]>,
     /// Blanks in the record's keys are left out before they are looked up.
     blank: bool,
 }
@@ -62,12 +69,13 @@ impl Trie {
         let to_u32 = |index: usize| u32::try_from(index).unwrap_or(NONE);
         let nodes = drafts
             .into_iter()
-            .map(|draft| Node {
-                children: draft.order.iter().filter_map(|key| draft.keys.get(key).copied()).map(to_u32).collect(),
-                keys: Names::new(draft.order),
-                any: draft.any.map(to_u32),
-                fields: draft.fields,
-                blank: draft.blank,
+            .map(|draft| {
+                let children: Box<[u32]> =
+                    draft.order.iter().filter_map(|key| draft.keys.get(key).copied()).map(to_u32).collect();
+                let keys = || Box::new(Keys { children, names: Names::new(draft.order), blank: draft.blank });
+                let inner = !draft.keys.is_empty();
+                let (any, fields) = (draft.any.map(to_u32), draft.fields.into_boxed_slice());
+                Node { keys: inner.then(keys), any, fields }
             })
             .collect();
         Self { nodes }
@@ -173,15 +181,19 @@ impl<'v> Values<'v> {
         let Some(node) = trie.nodes.get(number as usize) else { return };
         self.object = self.object.wrapping_add(1);
         let object = self.object;
+        let keys = node.keys.as_deref();
         for (key, item) in members {
-            let number = if node.blank && key.contains(' ') {
-                self.key.clear();
-                self.key.extend(key.chars().filter(|character| *character != ' '));
-                node.keys.find(&self.key)
-            } else {
-                node.keys.find(key)
-            };
-            if let Some(child) = number.and_then(|n| node.children.get(n as usize)) {
+            let child = keys.and_then(|keys| {
+                let number = if keys.blank && key.contains(' ') {
+                    self.key.clear();
+                    self.key.extend(key.chars().filter(|character| *character != ' '));
+                    keys.names.find(&self.key)
+                } else {
+                    keys.names.find(key)
+                };
+                keys.children.get(number? as usize)
+            });
+            if let Some(child) = child {
                 if let Some(seen) = self.seen.get_mut(*child as usize) {
                     self.doubled |= std::mem::replace(seen, object) == object;
                 }
@@ -203,7 +215,7 @@ impl<'v> Values<'v> {
                 Kind::Object(_) => {}
             }
         }
-        if node.any.is_some() || !node.keys.is_empty() {
+        if node.any.is_some() || node.keys.is_some() {
             self.descend(trie, number, item);
         }
     }

@@ -22,6 +22,8 @@ pub(super) struct Target {
 #[derive(Debug, Default)]
 pub(super) struct Index {
     needles: Box<[Entry]>,
+    /// The needles' texts, one behind the other.
+    texts: Box<[u8]>,
     targets: Box<[Target]>,
     whole: Table,
     /// By length of the key, see [`EDGES`].
@@ -32,7 +34,7 @@ pub(super) struct Index {
     bitmap: Box<[u64]>,
     bitmap_shift: u32,
     /// Where the gram needles are few: a vector search that tells quickly that none occurs.
-    few: Option<Searcher>,
+    few: Option<Box<Searcher>>,
     /// `Anywhere` needles of two and three bytes, by their first two, and a bitmap of these.
     pairs: Table,
     pair_bitmap: Box<[u64]>,
@@ -45,7 +47,8 @@ pub(super) struct Index {
 
 #[derive(Debug)]
 struct Entry {
-    text: Box<[u8]>,
+    text_start: u32,
+    text_end: u32,
     place: Place,
     gram_at: u32,
     targets_start: u32,
@@ -69,7 +72,8 @@ impl Index {
         needles.sort();
         needles.dedup();
         let mut entries: Vec<Entry> = Vec::new();
-        let mut targets: Vec<Target> = Vec::new();
+        let mut targets: Vec<Target> = Vec::with_capacity(needles.len());
+        let mut texts: Vec<u8> = Vec::new();
         let mut last: Option<&Needle> = None;
         for (needle, target) in &needles {
             let end = u32::try_from(targets.len().saturating_add(1)).unwrap_or(u32::MAX);
@@ -78,8 +82,11 @@ impl Index {
                     entry.targets_end = end;
                 }
             } else {
+                let text_start = u32::try_from(texts.len()).unwrap_or(u32::MAX);
+                texts.extend_from_slice(needle.text.as_bytes());
                 entries.push(Entry {
-                    text: needle.text.as_bytes().into(),
+                    text_start,
+                    text_end: u32::try_from(texts.len()).unwrap_or(u32::MAX),
                     place: needle.place,
                     gram_at: 0,
                     targets_start: end.saturating_sub(1),
@@ -89,37 +96,40 @@ impl Index {
             targets.push(*target);
             last = Some(needle);
         }
-        let mut index =
-            Self { targets: targets.into_boxed_slice(), presence: presence.into_boxed_slice(), ..Self::default() };
+        let mut index = Self {
+            targets: targets.into_boxed_slice(),
+            texts: texts.into_boxed_slice(),
+            presence: presence.into_boxed_slice(),
+            ..Self::default()
+        };
         index.build(entries, roomy);
         index
     }
 
     fn build(&mut self, mut entries: Vec<Entry>, roomy: bool) {
+        let texts = std::mem::take(&mut self.texts);
         let mut pairs: Vec<(u32, u32)> = Vec::new();
         let (mut whole, mut starts, mut ends, mut grams, mut short) =
             (Vec::new(), [const { Vec::new() }; 3], [const { Vec::new() }; 3], Vec::new(), Vec::new());
         for (entry, number) in entries.iter_mut().zip(0_u32..) {
+            let text = entry.text(&texts);
             match entry.place {
-                Place::Whole => whole.push((hash(&entry.text), number)),
-                Place::Anywhere if matches!(entry.text.len(), 2 | 3) => {
-                    pairs.extend(entry.text.first_chunk().map(|c| (u32::from(u16::from_le_bytes(*c)), number)));
+                Place::Whole => whole.push((hash(text), number)),
+                Place::Anywhere if matches!(text.len(), 2 | 3) => {
+                    pairs.extend(text.first_chunk().map(|c| (u32::from(u16::from_le_bytes(*c)), number)));
                 }
-                _ if entry.text.len() < GRAM => short.push(number),
+                _ if text.len() < GRAM => short.push(number),
                 Place::Start | Place::End => {
                     let at_end = entry.place == Place::End;
                     let tables = if at_end { &mut ends } else { &mut starts };
-                    if let Some((key, table)) = EDGES
-                        .iter()
-                        .zip(tables)
-                        .find_map(|(length, table)| Some((edge(&entry.text, *length, at_end)?, table)))
+                    if let Some((key, table)) =
+                        EDGES.iter().zip(tables).find_map(|(length, table)| Some((edge(text, *length, at_end)?, table)))
                     {
                         table.push((key, number));
                     }
                 }
                 Place::Anywhere => {
-                    let rarest = entry
-                        .text
+                    let rarest = text
                         .windows(GRAM)
                         .zip(0_u32..)
                         .filter_map(|(gram, at)| Some((u32::from_le_bytes(gram.try_into().ok()?), at)))
@@ -133,8 +143,9 @@ impl Index {
         }
         if roomy && (1..=FEW_MAX).contains(&grams.len()) {
             let mut builder = Config::new().match_kind(MatchKind::LeftmostFirst).builder();
-            builder.extend(grams.iter().filter_map(|(_, number)| entries.get(*number as usize)).map(|e| &*e.text));
-            self.few = builder.build();
+            builder
+                .extend(grams.iter().filter_map(|(_, number)| entries.get(*number as usize)).map(|e| e.text(&texts)));
+            self.few = builder.build().map(Box::new);
         }
         if !grams.is_empty() {
             // Sixty-four bits a needle keep false alarms near 2%; 64 KiB of bitmap still fits the second-level cache.
@@ -166,6 +177,7 @@ impl Index {
         self.grams = Table::new(&grams);
         self.short = short.into_boxed_slice();
         self.needles = entries.into_boxed_slice();
+        self.texts = texts;
     }
 
     /// The targets that only need the field.
@@ -184,7 +196,7 @@ impl Index {
         if !self.whole.is_empty() {
             self.whole.each(hash(text), |number| {
                 if let Some(entry) = self.needles.get(number as usize)
-                    && *entry.text == *text
+                    && entry.text(&self.texts) == text
                 {
                     found(self.targets_of(entry));
                 }
@@ -200,7 +212,7 @@ impl Index {
         }
         for number in &self.short {
             if let Some(entry) = self.needles.get(*number as usize)
-                && entry.occurs(text)
+                && entry.occurs(entry.text(&self.texts), text)
             {
                 found(self.targets_of(entry));
             }
@@ -216,7 +228,7 @@ impl Index {
             }
             self.pairs.each(pair, |number| {
                 if let Some(entry) = self.needles.get(number as usize)
-                    && text.get(at..).is_some_and(|rest| rest.starts_with(&entry.text))
+                    && text.get(at..).is_some_and(|rest| rest.starts_with(entry.text(&self.texts)))
                 {
                     found(self.targets_of(entry));
                 }
@@ -233,7 +245,10 @@ impl Index {
             let Some(key) = edge(text, *length, at_end) else { continue };
             table.each(key, |number| {
                 if let Some(entry) = self.needles.get(number as usize)
-                    && if at_end { text.ends_with(&entry.text) } else { text.starts_with(&entry.text) }
+                    && {
+                        let own = entry.text(&self.texts);
+                        if at_end { text.ends_with(own) } else { text.starts_with(own) }
+                    }
                 {
                     found(self.targets_of(entry));
                 }
@@ -251,7 +266,7 @@ impl Index {
         if !self.presence.is_empty() {
             return 0;
         }
-        self.needles.iter().map(|entry| entry.text.len()).min().unwrap_or(0)
+        self.needles.iter().map(|entry| entry.text(&self.texts).len()).min().unwrap_or(0)
     }
 
     /// Some needle may occur in one of the texts that were joined into `joined`.
@@ -298,7 +313,7 @@ impl Index {
         self.grams.each(gram, |number| {
             if let Some(entry) = self.needles.get(number as usize)
                 && let Some(start) = at.checked_sub(entry.gram_at as usize)
-                && text.get(start..).is_some_and(|rest| rest.starts_with(&entry.text))
+                && text.get(start..).is_some_and(|rest| rest.starts_with(entry.text(&self.texts)))
             {
                 found(self.targets_of(entry));
             }
@@ -311,12 +326,17 @@ impl Index {
 }
 
 impl Entry {
-    fn occurs(&self, text: &[u8]) -> bool {
+    #[inline]
+    fn text<'t>(&self, texts: &'t [u8]) -> &'t [u8] {
+        texts.get(self.text_start as usize..self.text_end as usize).unwrap_or_default()
+    }
+
+    fn occurs(&self, own: &[u8], text: &[u8]) -> bool {
         match self.place {
-            Place::Whole => *self.text == *text,
-            Place::Start => text.starts_with(&self.text),
-            Place::End => text.ends_with(&self.text),
-            Place::Anywhere => memchr::memmem::find(text, &self.text).is_some(),
+            Place::Whole => own == text,
+            Place::Start => text.starts_with(own),
+            Place::End => text.ends_with(own),
+            Place::Anywhere => memchr::memmem::find(text, own).is_some(),
         }
     }
 }

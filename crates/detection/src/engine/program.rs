@@ -40,22 +40,52 @@ pub(super) struct Check {
     pub(super) kind: Kind,
 }
 
-/// What a test does with a value.
+/// What a test does with a value. Small: an engine has tens of thousands, and there may be hundreds of engines; so texts
+/// stand together in [`Texts`], and what is rare is boxed.
 #[derive(Debug)]
 pub(super) enum Kind {
     Exists,
     Null,
-    Whole(Box<str>),
-    Start(Box<str>),
-    End(Box<str>),
+    Whole(Span),
+    Start(Span),
+    End(Span),
+    /// Made ready once, of an engine with many rules.
     Anywhere(Box<Finder<'static>>),
-    Glob { glob: Box<Glob>, cased: bool },
-    Number { number: Number, digits: Box<str> },
-    Compare(Comparison, Number),
-    Cidr(Cidr),
-    Regexp(Regexp),
-    Reference { other: u32, open_start: bool, open_end: bool, cased: bool },
-    Time(TimePart, i64),
+    /// The same, made ready each time.
+    Contains(Span),
+    Glob {
+        glob: Box<Glob>,
+        cased: bool,
+    },
+    Number(Box<(Number, Box<str>)>),
+    Compare(Comparison, Box<Number>),
+    Cidr(Box<Cidr>),
+    Regexp(Box<Regexp>),
+    Reference {
+        other: u32,
+        open_start: bool,
+        open_end: bool,
+        cased: bool,
+    },
+    Time(TimePart, Box<i64>),
+}
+
+/// A text of [`Texts`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Span {
+    start: u32,
+    end: u32,
+}
+
+/// The folded texts of an engine's tests, one behind the other.
+#[derive(Debug, Default)]
+pub(super) struct Texts(Box<str>);
+
+impl Texts {
+    #[inline]
+    pub(super) fn of(&self, span: Span) -> &str {
+        self.0.get(span.start as usize..span.end as usize).unwrap_or_default()
+    }
 }
 
 /// Tests and fields seen so far, each once.
@@ -66,9 +96,39 @@ pub(super) struct Interner {
     pub(super) findings: Vec<Finding>,
     field_numbers: HashMap<Box<str>, u32>,
     pub(super) fields: Vec<Box<str>>,
+    texts: String,
+    spans: HashMap<Box<str>, Span>,
+    /// There is memory for more than the least.
+    roomy: bool,
 }
 
 impl Interner {
+    /// `roomy`: for an engine of many rules.
+    pub(super) fn new(roomy: bool) -> Self {
+        Self { roomy, ..Self::default() }
+    }
+
+    /// The tests and their texts.
+    pub(super) fn finish(self) -> (Box<[Check]>, Texts) {
+        (self.checks.into_boxed_slice(), Texts(self.texts.into_boxed_str()))
+    }
+
+    /// A text of a test so far.
+    pub(super) fn text(&self, span: Span) -> &str {
+        self.texts.get(span.start as usize..span.end as usize).unwrap_or_default()
+    }
+
+    fn span(&mut self, text: String) -> Span {
+        if let Some(span) = self.spans.get(text.as_str()) {
+            return *span;
+        }
+        let start = u32::try_from(self.texts.len()).unwrap_or(u32::MAX);
+        self.texts.push_str(&text);
+        let span = Span { start, end: u32::try_from(self.texts.len()).unwrap_or(u32::MAX) };
+        self.spans.insert(text.into(), span);
+        span
+    }
+
     /// The tree of an expression, with constants folded away.
     pub(super) fn tree(&mut self, expr: &Expr) -> Tree {
         match expr {
@@ -134,23 +194,40 @@ impl Interner {
         match matcher {
             Matcher::Exists => Kind::Exists,
             Matcher::Null => Kind::Null,
-            Matcher::Text(pattern) => pattern_kind(pattern),
-            Matcher::Number(number) => Kind::Number { number: *number, digits: number.to_string().into() },
-            Matcher::Compare(comparison, number) => Kind::Compare(*comparison, *number),
-            Matcher::Cidr(cidr) => Kind::Cidr(*cidr),
-            Matcher::Regexp(regexp) => Kind::Regexp(regexp.clone()),
+            Matcher::Text(pattern) => self.pattern_kind(pattern),
+            Matcher::Number(number) => Kind::Number(Box::new((*number, number.to_string().into()))),
+            Matcher::Compare(comparison, number) => Kind::Compare(*comparison, Box::new(*number)),
+            Matcher::Cidr(cidr) => Kind::Cidr(Box::new(*cidr)),
+            Matcher::Regexp(regexp) => Kind::Regexp(Box::new(regexp.clone())),
             Matcher::FieldRef { other, open_start, open_end, cased } => Kind::Reference {
                 other: self.field(other),
                 open_start: *open_start,
                 open_end: *open_end,
                 cased: *cased,
             },
-            Matcher::Time(part, value) => Kind::Time(*part, *value),
+            Matcher::Time(part, value) => Kind::Time(*part, Box::new(*value)),
             // `tree` has replaced these; an empty alternative never holds.
             Matcher::Unresolved(_) => {
                 Kind::Reference { other: KEYWORD, open_start: false, open_end: false, cased: true }
             }
         }
+    }
+
+    fn pattern_kind(&mut self, pattern: &Pattern) -> Kind {
+        if !pattern.cased() {
+            match pattern.parts() {
+                [] => return Kind::Whole(self.span(String::new())),
+                [Part::Text(text)] => return Kind::Whole(self.span(fold(text))),
+                [Part::Text(text), Part::Any] => return Kind::Start(self.span(fold(text))),
+                [Part::Any, Part::Text(text)] => return Kind::End(self.span(fold(text))),
+                [Part::Any, Part::Text(text), Part::Any] if self.roomy => {
+                    return Kind::Anywhere(Box::new(Finder::new(fold(text).as_bytes()).into_owned()));
+                }
+                [Part::Any, Part::Text(text), Part::Any] => return Kind::Contains(self.span(fold(text))),
+                _ => {}
+            }
+        }
+        Kind::Glob { glob: Box::new(Glob::new(pattern)), cased: pattern.cased() }
     }
 }
 
@@ -165,30 +242,14 @@ fn single(mut items: Vec<Tree>, many: fn(Vec<Tree>) -> Tree) -> Tree {
     }
 }
 
-fn pattern_kind(pattern: &Pattern) -> Kind {
-    if !pattern.cased() {
-        match pattern.parts() {
-            [] => return Kind::Whole("".into()),
-            [Part::Text(text)] => return Kind::Whole(fold(text).into()),
-            [Part::Text(text), Part::Any] => return Kind::Start(fold(text).into()),
-            [Part::Any, Part::Text(text)] => return Kind::End(fold(text).into()),
-            [Part::Any, Part::Text(text), Part::Any] => {
-                return Kind::Anywhere(Box::new(Finder::new(fold(text).as_bytes()).into_owned()));
-            }
-            _ => {}
-        }
-    }
-    Kind::Glob { glob: Box::new(Glob::new(pattern)), cased: pattern.cased() }
-}
-
 impl Kind {
     /// Rough cost of asking, to put cheap questions first: 0 is free.
     pub(super) const fn cost(&self) -> u32 {
         match self {
             Self::Exists | Self::Null => 0,
-            Self::Whole(_) | Self::Start(_) | Self::End(_) | Self::Number { .. } => 1,
+            Self::Whole(_) | Self::Start(_) | Self::End(_) | Self::Number(_) => 1,
             Self::Compare(..) => 3,
-            Self::Anywhere(_) | Self::Cidr(_) => 4,
+            Self::Anywhere(_) | Self::Contains(_) | Self::Cidr(_) => 4,
             Self::Reference { .. } | Self::Time(..) => 6,
             Self::Glob { .. } => 8,
             Self::Regexp(_) => 60,
@@ -230,6 +291,12 @@ impl Programs {
         };
         self.ops.push(op);
         u32::try_from(self.ops.len().saturating_sub(1)).unwrap_or(u32::MAX)
+    }
+
+    /// Give back what was kept for more.
+    pub(super) fn shrink(&mut self) {
+        self.ops.shrink_to_fit();
+        self.children.shrink_to_fit();
     }
 
     /// Run a program; `ask` answers tests.

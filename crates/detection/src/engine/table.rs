@@ -105,7 +105,7 @@ pub(super) fn same(a: &[u8], b: &[u8]) -> bool {
 /// From text to its number, in the order of insertion.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    names: Vec<Box<str>>,
+    names: Box<[Box<str>]>,
     table: Table,
 }
 
@@ -113,7 +113,7 @@ impl Names {
     pub(super) fn new(names: Vec<Box<str>>) -> Self {
         let pairs: Vec<(u32, u32)> =
             names.iter().zip(0_u32..).map(|(name, index)| (hash(name.as_bytes()), index)).collect();
-        Self { table: Table::new(&pairs), names }
+        Self { table: Table::new(&pairs), names: names.into_boxed_slice() }
     }
 
     #[inline]
@@ -121,9 +121,5 @@ impl Names {
         self.table.find(hash(name.as_bytes()), |index| {
             self.names.get(index as usize).is_some_and(|other| same(other.as_bytes(), name.as_bytes()))
         })
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.names.is_empty()
     }
 }

@@ -1,7 +1,7 @@
 //! Which tests betray a rule: a set of tests of which at least one holds whenever the rule does, the rarer the better.
 
 use super::needle::Finding;
-use super::program::{Check, Interner, KEYWORD, Kind, Tree};
+use super::program::{Interner, KEYWORD, Kind, Tree};
 use super::typical;
 
 /// Share of records that are thought to hold a field that a rule only wants to be there.
@@ -33,7 +33,7 @@ pub(super) fn witness(tree: &Tree, interner: &Interner, routed: &[u32]) -> Optio
                 Finding::Presence if keyword => return None,
                 Finding::Presence => PRESENCE_SHARE,
                 Finding::Needles { needles, .. } => {
-                    let whole = matches!(check.kind, Kind::Whole(_) | Kind::Number { .. });
+                    let whole = matches!(check.kind, Kind::Whole(_) | Kind::Number(_));
                     let each = |text: &str| typical::share(text, whole) + NEEDLE_SHARE;
                     needles.iter().map(|needle| each(&needle.text)).sum::<f64>()
                         + if keyword { KEYWORD_SHARE } else { reading }
@@ -58,22 +58,22 @@ pub(super) fn witness(tree: &Tree, interner: &Interner, routed: &[u32]) -> Optio
 }
 
 /// Folded texts of which a field of `fields` holds one whenever the tree holds.
-pub(super) fn required(tree: &Tree, checks: &[Check], fields: &[u32]) -> Option<Vec<Box<str>>> {
+pub(super) fn required(tree: &Tree, interner: &Interner, fields: &[u32]) -> Option<Vec<Box<str>>> {
     match tree {
         Tree::Test(test) => {
-            let check = checks.get(*test as usize).filter(|check| fields.contains(&check.field))?;
+            let check = interner.checks.get(*test as usize).filter(|check| fields.contains(&check.field))?;
             match &check.kind {
-                Kind::Whole(text) => Some(vec![text.clone()]),
-                Kind::Number { digits, .. } => Some(vec![digits.clone()]),
+                Kind::Whole(text) => Some(vec![interner.text(*text).into()]),
+                Kind::Number(number) => Some(vec![number.1.clone()]),
                 _ => None,
             }
         }
         Tree::Not(_) => None,
-        Tree::All(items) => items.iter().filter_map(|item| required(item, checks, fields)).min_by_key(Vec::len),
+        Tree::All(items) => items.iter().filter_map(|item| required(item, interner, fields)).min_by_key(Vec::len),
         Tree::Any(items) => {
             let mut all = Vec::new();
             for item in items {
-                all.extend(required(item, checks, fields)?);
+                all.extend(required(item, interner, fields)?);
             }
             all.sort();
             all.dedup();

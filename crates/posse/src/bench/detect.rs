@@ -2,6 +2,7 @@
 //! CPU time unless threads are asked for; then wall-clock time of all of them. Knows no peer: `script/bench` has those.
 
 use anyhow::{Context as _, bail};
+use detection::correlate::{Correlator, Limits, Sighting};
 use detection::engine::{Engine, Scratch};
 use detection::indicator::{IndicatorBuilder, IndicatorKind, Indicators};
 use detection::profile::{CHANNEL, EVENT_ID, Format, Gate, Profile};
@@ -25,6 +26,7 @@ struct Options {
     threads: usize,
     indicators: u64,
     tenants: usize,
+    correlation_keys: u64,
     routes_in_rules: bool,
 }
 
@@ -39,6 +41,7 @@ fn options(words: &[&str]) -> anyhow::Result<Options> {
         threads: 0,
         indicators: 0,
         tenants: 0,
+        correlation_keys: 0,
         routes_in_rules: false,
     };
     let mut rest = words.iter();
@@ -54,6 +57,7 @@ fn options(words: &[&str]) -> anyhow::Result<Options> {
             "--threads" => options.threads = value()?.parse()?,
             "--indicators" => options.indicators = value()?.parse()?,
             "--tenants" => options.tenants = value()?.parse()?,
+            "--correlation-keys" => options.correlation_keys = value()?.parse()?,
             "--routes-in-rules" => options.routes_in_rules = true,
             other => bail!("`{other}` is no option of `posse bench detect`; see `posse bench --help`"),
         }
@@ -79,8 +83,9 @@ pub(crate) fn run(words: &[&str]) -> anyhow::Result<()> {
 }
 
 fn measure(options: &Options) -> anyhow::Result<Map<String, Value>> {
-    let records = records(&options.input)?;
-    let profile = Profile::new(format(options, &records)?);
+    // Records come last: what reading them frees would hide what rules take.
+    let input = std::fs::read(&options.input).with_context(|| format!("cannot read `{}`", options.input.display()))?;
+    let profile = Profile::new(format(options, &input)?);
     let texts = rule_texts(&options.rules)?;
     let before = resident_kib()?;
     let started = cpu_ns()?;
@@ -97,9 +102,16 @@ fn measure(options: &Options) -> anyhow::Result<Map<String, Value>> {
     let before_indicators = resident_kib()?;
     let indicators = indicators(options.indicators);
     let indicators_kib = resident_kib()?.saturating_sub(before_indicators);
+    let keys = if options.correlation_keys > 0 { Some(correlation_keys(options.correlation_keys)?) } else { None };
+    let records = records(&input, usize::MAX)?;
 
     let bench = Bench { engine: &engine, indicators: &indicators, records: &records };
-    let spent_ns = if options.threads == 0 { bench.cpu(options.rounds)? } else { bench.wall(options)? };
+    let (spent_ns, without_ns) = if options.threads == 0 {
+        bench.cpu(options.rounds)?
+    } else {
+        let spent_ns = bench.wall(options)?;
+        (spent_ns, spent_ns)
+    };
     let events = float(u64::try_from(records.len())?);
     let mut figures = Map::new();
     let mut put = |key: &str, value: Value| figures.insert(key.to_owned(), value);
@@ -116,10 +128,17 @@ fn measure(options: &Options) -> anyhow::Result<Map<String, Value>> {
     if options.indicators > 0 {
         put("indicators", json!(indicators.len()));
         put("indicators_rss_mb", json!(float(indicators_kib) / 1024.0));
+        // Of the same rounds, so that a change of the machine's pace falls on both.
+        put("indicators_throughput_share", json!(float(without_ns) / float(spent_ns)));
     }
     if options.tenants > 0 {
         put("tenants", json!(tenants.len()));
         put("tenants_rss_mb", json!(float(rules_kib.saturating_add(tenants_kib)) / 1024.0));
+    }
+    if let Some(keys) = keys {
+        put("correlation_keys", json!(keys.groups));
+        put("correlation_keys_rss_mb", json!(float(keys.kib) / 1024.0));
+        put("us_per_sighting", json!(float(keys.spent_ns) / 1e3 / float(options.correlation_keys)));
     }
     Ok(figures)
 }
@@ -132,17 +151,26 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// Nanoseconds of this thread's CPU time for all records, the best of the rounds after one to warm up.
-    fn cpu(&self, rounds: u32) -> anyhow::Result<u64> {
+    /// Nanoseconds of this thread's CPU time for all records, the best of the rounds after one to warm up; and the same
+    /// without indicators, where there are any, in turns with it.
+    fn cpu(&self, rounds: u32) -> anyhow::Result<(u64, u64)> {
+        let none = IndicatorBuilder::default().build();
+        let bare = Bench { engine: self.engine, indicators: &none, records: self.records };
         let mut buffers = Buffers::default();
         self.pass(self.records, &mut buffers);
         let mut best = u64::MAX;
+        let mut without = u64::MAX;
         for _ in 0..rounds.max(1) {
             let started = cpu_ns()?;
             self.pass(self.records, &mut buffers);
             best = best.min(cpu_ns()?.saturating_sub(started).max(1));
+            if !self.indicators.is_empty() {
+                let started = cpu_ns()?;
+                bare.pass(self.records, &mut buffers);
+                without = without.min(cpu_ns()?.saturating_sub(started).max(1));
+            }
         }
-        Ok(best)
+        Ok((best, if self.indicators.is_empty() { best } else { without }))
     }
 
     /// Nanoseconds by the clock until all threads are done with their even shares, the best of the rounds.
@@ -216,9 +244,9 @@ struct Buffers {
     hits: Vec<detection::indicator::Hit>,
 }
 
-fn format(options: &Options, records: &[Vec<u8>]) -> anyhow::Result<Format> {
+fn format(options: &Options, input: &[u8]) -> anyhow::Result<Format> {
     let name = options.format.as_deref().unwrap_or("auto");
-    Ok(detection::offline::format_named(name, records.iter().map(Vec::as_slice))?)
+    Ok(detection::offline::format_named(name, records(input, 1)?.iter().map(Vec::as_slice))?)
 }
 
 /// Every rule file below a folder, in order of path.
@@ -297,22 +325,51 @@ fn tenants(options: &Options, texts: &[(String, String)], profile: &Profile) -> 
     Ok((engines, resident_kib()?.saturating_sub(before)))
 }
 
-fn records(path: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+/// A correlator that holds many groups.
+struct Keys {
+    groups: usize,
+    kib: u64,
+    spent_ns: u64,
+}
+
+const KEYED: &str = "title: Keyed\nid: keyed\nlogsource: {category: bench}\ndetection: {s: {k: x}, condition: s}\n---\n\
+    title: Many of one address\nid: many\ncorrelation: {type: event_count, rules: keyed, timespan: 1d, \
+    group-by: [address], condition: {gte: 3}}\n";
+
+/// One sighting for each of so many groups.
+fn correlation_keys(count: u64) -> anyhow::Result<Keys> {
+    let collection = Collection::load([("bench", KEYED)], &|_| None);
+    let groups_max = usize::try_from(count)?;
+    let before = resident_kib()?;
+    let mut correlator = Correlator::new(&collection, Limits { groups_max, ..Limits::default() });
+    let mut found = Vec::new();
+    let started = cpu_ns()?;
+    for event in 0..count {
+        let [_, _, _, _, _, a, b, c] = event.to_be_bytes();
+        let field = |name: &str| (name == "address").then(|| format!("10.{a}.{b}.{c}"));
+        let time_us = i64::try_from(event)?;
+        correlator.observe(Sighting { rule: "keyed", time_us, event }, &field, &mut found);
+    }
+    let spent_ns = cpu_ns()?.saturating_sub(started);
+    Ok(Keys { groups: correlator.groups(), kib: resident_kib()?.saturating_sub(before), spent_ns })
+}
+
+/// The first records of a file, at most so many.
+fn records(input: &[u8], most: usize) -> anyhow::Result<Vec<Vec<u8>>> {
     let mut records = Vec::new();
-    event::read::each_record(&bytes, INPUT_BYTES_MAX, |_, record| {
+    event::read::each_record(input, INPUT_BYTES_MAX, |_, record| {
         records.push(record.map(<[u8]>::to_vec).unwrap_or_default());
-        std::ops::ControlFlow::Continue(())
+        if records.len() < most { std::ops::ControlFlow::Continue(()) } else { std::ops::ControlFlow::Break(()) }
     })?;
     if records.is_empty() {
-        bail!("`{}` holds no record", path.display());
+        bail!("the input holds no record");
     }
     Ok(records)
 }
 
 /// That many indicators of every kind, from a fixed sequence.
 fn indicators(count: u64) -> Indicators {
-    let mut builder = IndicatorBuilder::default();
+    let mut builder = IndicatorBuilder::with_capacity(usize::try_from(count).unwrap_or(0));
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     for n in 0..count {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
