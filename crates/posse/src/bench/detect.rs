@@ -87,22 +87,25 @@ fn measure(options: &Options) -> anyhow::Result<Map<String, Value>> {
     let input = std::fs::read(&options.input).with_context(|| format!("cannot read `{}`", options.input.display()))?;
     let profile = Profile::new(format(options, &input)?);
     let texts = rule_texts(&options.rules)?;
-    let before = resident_kib()?;
     let started = cpu_ns()?;
     let mut rules = load(&texts, options.rules_max);
+    let loaded_ns = cpu_ns()?.saturating_sub(started);
     if options.routes_in_rules {
         rules = rules.into_iter().map(|rule| routed_in_rule(rule, &profile)).collect();
     }
+    // The rules stay until all is made: what they free would hide what it takes.
+    let before = resident_kib()?;
+    let started = cpu_ns()?;
     let engine = Engine::compile(&rules, &profile);
-    let compile_ns = cpu_ns()?.saturating_sub(started);
+    let compile_ns = cpu_ns()?.saturating_sub(started).saturating_add(loaded_ns);
     let count = rules.len();
-    drop(rules);
     let rules_kib = resident_kib()?.saturating_sub(before);
-    let (tenants, tenants_kib) = tenants(options, &texts, &profile)?;
+    let (tenants, tenants_kib) = tenants(options, &rules, &profile)?;
     let before_indicators = resident_kib()?;
     let indicators = indicators(options.indicators);
     let indicators_kib = resident_kib()?.saturating_sub(before_indicators);
     let keys = if options.correlation_keys > 0 { Some(correlation_keys(options.correlation_keys)?) } else { None };
+    drop(rules);
     let records = records(&input, usize::MAX)?;
 
     let bench = Bench { engine: &engine, indicators: &indicators, records: &records };
@@ -309,12 +312,10 @@ fn plain_names(expr: Expr) -> Expr {
 }
 
 /// For each tenant an engine of other rules out of the same ones, and what all of them hold in KiB.
-fn tenants(options: &Options, texts: &[(String, String)], profile: &Profile) -> anyhow::Result<(Vec<Engine>, u64)> {
+fn tenants(options: &Options, rules: &[Rule], profile: &Profile) -> anyhow::Result<(Vec<Engine>, u64)> {
     if options.tenants == 0 {
         return Ok((Vec::new(), 0));
     }
-    // The rules stay until the engines are made: what they free would hide what engines take.
-    let rules = load(texts, usize::MAX);
     let mut ring = rules.iter().cycle();
     let before = resident_kib()?;
     let engines = (0..options.tenants).map(|_| {
