@@ -9,9 +9,9 @@ use crate::{
     Backtest, Compacted, Detection, DetectionGet, DetectionList, Detections, EntityPrevalence, Estimate, Event,
     EventEstimate, EventExport, EventFields, EventFiles, EventGet, EventHistogram, EventProcessTree, EventQuery,
     EventRows, EventSearch, EventTail, EventValues, Fields, Future, Histogram, LakeStatus, MappingTest, Prevalences,
-    Problem, ProcessTree, SourceHealth, Values,
+    Problem, ProblemKind, ProcessTree, SourceHealth, Values,
 };
-use ids::{RuleId, Scope, TenantId, Text, Timestamp};
+use ids::{EventId, RuleId, Scope, TenantId, Text, Timestamp};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -363,6 +363,28 @@ pub trait DataPlane: Send + Sync {
         input: &'a EventGet,
         bounds: &'a Bounds,
     ) -> Future<'a, Result<Event, Problem>>;
+
+    /// Several events as `event.get` tells them, those that are there, in no order.
+    fn events<'a>(
+        &'a self,
+        scope: &'a Scope,
+        ids: &'a [EventId],
+        bounds: &'a Bounds,
+    ) -> Future<'a, Result<Vec<Event>, Problem>> {
+        Box::pin(async move {
+            let tenant = if let Scope::Tenant(tenant) = scope { Some(*tenant) } else { None };
+            let mut found = Vec::with_capacity(ids.len());
+            for id in ids {
+                let ask = EventGet { tenant, event: Text::truncated(&id.to_string()) };
+                match self.event(scope, &ask, bounds).await {
+                    Ok(event) => found.push(event),
+                    Err(problem) if problem.problem_kind() == ProblemKind::NotFound => {}
+                    Err(problem) => return Err(problem),
+                }
+            }
+            Ok(found)
+        })
+    }
 
     /// `event.process_tree`.
     fn process_tree<'a>(

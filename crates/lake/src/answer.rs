@@ -54,7 +54,7 @@ pub struct Provenance {
 }
 
 /// An answer.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Answer {
     /// Its columns.
     pub columns: Vec<AnswerColumn>,

@@ -271,13 +271,14 @@ async fn work(
     found: Found,
 ) -> Result<Option<Cut>, AskError> {
     let template = &view.inner.workers.template;
-    let state = session::for_view(template, Arc::clone(&view)).map_err(|error| run_error(&error))?;
+    let state = session::for_view(template, Arc::clone(&view));
+    let context = session::context(&state, &view).map_err(|error| run_error(&error))?;
     let plan = planner(state.clone()).await?;
     if !matches!(plan, LogicalPlan::Dml(_) | LogicalPlan::Ddl(_) | LogicalPlan::Copy(_) | LogicalPlan::Statement(_)) {
         let plan = state.create_physical_plan(&plan).await.map_err(|error| planned(&error))?;
         let schema = plan.schema();
         *found.lock().unwrap_or_else(PoisonError::into_inner) = Some((schema, Vec::new()));
-        let stream = execute_stream(plan, state.task_ctx()).map_err(|error| run_error(&error))?;
+        let stream = execute_stream(plan, context).map_err(|error| run_error(&error))?;
         return gather(stream, rows_max, offset, &found).await;
     }
     Err(AskError::Forbidden { what: "a statement that writes".to_owned(), hint: "only SELECT is possible" })

@@ -144,29 +144,53 @@ impl Lake {
     /// # Errors
     /// The lake cannot be read.
     pub async fn get(&self, scope: Scope, id: EventId) -> Result<Option<Answer>, AskError> {
-        let whole = |number: u64| lit(i64::try_from(number).unwrap_or(i64::MAX));
-        let day = catalog::Day::new(id.day);
-        let condition = [
-            col("class_uid").eq(lit(i32::try_from(id.class_uid).unwrap_or(i32::MAX))),
-            col("time").gt_eq(instant(day.start())),
-            col("time").lt_eq(instant(day.end())),
-            col("log_offset").eq(whole(id.offset)),
-            col("log_segment").eq(whole(id.segment)),
-            col("log_index").eq(lit(i32::try_from(id.index).unwrap_or(i32::MAX))),
-            col("log_part").eq(lit(i16::try_from(id.part).unwrap_or(i16::MAX))),
-        ];
-        let condition = condition.into_iter().reduce(Expr::and);
-        let planner = Box::new(move |state| -> futures::future::BoxFuture<'static, _> {
-            Box::pin(async move {
-                let frame = filtered(events(state).await?, condition)?;
-                plan_of(frame.limit(0, Some(1)))
-            })
-        });
-        let found = self.run(scope, planner, 1, 0).await?;
-        let mut answer = answer(&found, 1, 0);
-        trim(&mut answer, true);
+        let answer = self.get_all(scope, &[id], &[]).await?;
         Ok(Some(answer).filter(|answer| !answer.rows.is_empty()))
     }
+
+    /// Several events in one question, in no order: those that the scope sees. All their columns and the raw text where no
+    /// column is named; `id` tells which is which.
+    ///
+    /// # Errors
+    /// The lake cannot be read.
+    pub async fn get_all(&self, scope: Scope, ids: &[EventId], columns: &[&str]) -> Result<Answer, AskError> {
+        let most = ids.len().clamp(1, 1_000);
+        let condition = ids.iter().take(most).filter_map(named).reduce(Expr::or);
+        let Some(condition) = condition else { return Ok(Answer::default()) };
+        let columns: Vec<String> = columns.iter().map(|name| (*name).to_owned()).collect();
+        let sparse = columns.is_empty();
+        let planner = Box::new(move |state| -> futures::future::BoxFuture<'static, _> {
+            Box::pin(async move {
+                let frame = filtered(events(state).await?, Some(condition))?;
+                let frame = match columns.as_slice() {
+                    [] => Ok(frame),
+                    columns => frame.select(columns.iter().map(col).collect::<Vec<_>>()),
+                };
+                plan_of(frame.and_then(|frame| frame.limit(0, Some(most))))
+            })
+        });
+        let found = self.run(scope, planner, most, 0).await?;
+        let mut answer = answer(&found, most, 0);
+        trim(&mut answer, sparse);
+        Ok(answer)
+    }
+}
+
+/// The condition that an event is this one.
+fn named(id: &EventId) -> Option<Expr> {
+    let whole = |number: u64| lit(i64::try_from(number).unwrap_or(i64::MAX));
+    let day = catalog::Day::new(id.day);
+    [
+        col("class_uid").eq(lit(i32::try_from(id.class_uid).unwrap_or(i32::MAX))),
+        col("time").gt_eq(instant(day.start())),
+        col("time").lt_eq(instant(day.end())),
+        col("log_offset").eq(whole(id.offset)),
+        col("log_segment").eq(whole(id.segment)),
+        col("log_index").eq(lit(i32::try_from(id.index).unwrap_or(i32::MAX))),
+        col("log_part").eq(lit(i16::try_from(id.part).unwrap_or(i16::MAX))),
+    ]
+    .into_iter()
+    .reduce(Expr::and)
 }
 
 /// Leave out columns that have no value in any row.

@@ -10,6 +10,7 @@ use ids::{Scope, TenantId, Timestamp};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// A question for the tree around a process.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ pub struct ProcessTree {
     pub generations: u8,
     /// Processes, 1 to 1,000.
     pub processes_max: usize,
+    /// The host and the instant around which most of the tree is looked for; it makes the answer quicker, never another.
+    pub around: Option<(String, Timestamp)>,
 }
 
 /// One process of a tree.
@@ -75,6 +78,71 @@ const COLUMNS: [&str; 8] = [
 const CLASS: i32 = 1007;
 const LAUNCH: i32 = 1;
 
+/// How far around an instant most of a tree is looked for.
+const NEAR: Duration = Duration::from_secs(600);
+
+/// A tree as it grows, upwards by parents and downwards by children.
+struct Growth {
+    generations: u8,
+    found: BTreeMap<String, ProcessNode>,
+    /// The process and its descendants: how many generations below it.
+    below: BTreeMap<String, u8>,
+    /// Who is looked for next on the way up, and how many generations above.
+    above: Option<(String, u8)>,
+    /// Descendants whose children were asked for, and whoever was looked for on the way up.
+    asked_down: BTreeSet<String>,
+    asked_up: BTreeSet<String>,
+}
+
+impl Growth {
+    fn of(process: &str, generations: u8) -> Self {
+        Self {
+            generations,
+            found: BTreeMap::new(),
+            below: BTreeMap::from([(process.to_owned(), 0)]),
+            above: Some((process.to_owned(), 0)),
+            asked_down: BTreeSet::new(),
+            asked_up: BTreeSet::new(),
+        }
+    }
+
+    /// Take in what belongs to the tree, until nothing more does.
+    fn absorb(&mut self, nodes: &[ProcessNode]) {
+        loop {
+            let before = self.found.len();
+            for node in nodes {
+                if self.found.contains_key(&node.process_uid) {
+                    continue;
+                }
+                let depth = node.parent_uid.as_ref().and_then(|parent| self.below.get(parent)).copied();
+                if let Some((wanted, height)) = self.above.clone().filter(|(wanted, _)| *wanted == node.process_uid) {
+                    self.found.insert(wanted, node.clone());
+                    let next = node.parent_uid.clone().filter(|parent| !self.found.contains_key(parent));
+                    self.above = next.filter(|_| height < self.generations).map(|parent| (parent, height + 1));
+                } else if let Some(depth) = depth.filter(|depth| *depth < self.generations) {
+                    self.below.insert(node.process_uid.clone(), depth + 1);
+                    self.found.insert(node.process_uid.clone(), node.clone());
+                }
+            }
+            if self.found.len() == before {
+                return;
+            }
+        }
+    }
+
+    /// Whose launch, and whose children, nobody was asked for yet.
+    fn wanted(&self) -> (BTreeSet<String>, BTreeSet<String>) {
+        let up = self.above.iter().map(|(uid, _)| uid).filter(|uid| !self.asked_up.contains(*uid)).cloned().collect();
+        let open = self.below.iter().filter(|(uid, depth)| **depth < self.generations && !self.asked_down.contains(*uid));
+        (up, open.map(|(uid, _)| uid.clone()).collect())
+    }
+
+    fn asked(&mut self, up: BTreeSet<String>, down: BTreeSet<String>) {
+        self.asked_up.extend(up);
+        self.asked_down.extend(down);
+    }
+}
+
 impl Lake {
     /// The tree of processes around one.
     ///
@@ -82,35 +150,37 @@ impl Lake {
     /// As [`Lake::search`].
     pub async fn process_tree(&self, ask: ProcessTree) -> Result<ProcessForest, AskError> {
         let most = ask.processes_max.clamp(1, 1_000);
-        let mut found: BTreeMap<String, ProcessNode> = BTreeMap::new();
+        let mut growth = Growth::of(&ask.process_uid, ask.generations.clamp(1, 16));
         let mut forest = ProcessForest { complete: true, ..ProcessForest::default() };
-        let mut up = BTreeSet::from([ask.process_uid.clone()]);
-        let mut down = up.clone();
-        for _ in 0..ask.generations.clamp(1, 16) {
-            if (up.is_empty() && down.is_empty()) || found.len() >= most {
+        // Most trees play on one host within minutes: one question brings all of it, the others only what is missing.
+        let mut near = Vec::new();
+        if let Some((host, at)) = &ask.around {
+            let condition = [
+                col("device_hostname").eq(lit(host.as_str())),
+                col("time").gt_eq(instant(at.minus(NEAR))),
+                col("time").lt(instant(at.plus(NEAR))),
+            ];
+            let (nodes, whole, _) = self.launches(&ask, condition.into_iter().reduce(Expr::and), most).await?;
+            // Of a host that starts more than that in so short a time, any part could be missing.
+            near = if whole { nodes } else { Vec::new() };
+        }
+        growth.absorb(&near);
+        for _ in 0..=ask.generations.clamp(1, 16) {
+            let (up, down) = growth.wanted();
+            if (up.is_empty() && down.is_empty()) || growth.found.len() >= most {
                 break;
             }
             let condition = among("process_uid", &up).into_iter().chain(among("parent_uid", &down)).reduce(Expr::or);
             let (nodes, whole, provenance) = self.launches(&ask, condition, most).await?;
             forest.complete &= whole;
             forest.provenance = provenance;
-            let (wanted_up, wanted_down) = (std::mem::take(&mut up), std::mem::take(&mut down));
-            for node in nodes {
-                let is_child = node.parent_uid.as_ref().is_some_and(|parent| wanted_down.contains(parent));
-                if is_child && !found.contains_key(&node.process_uid) {
-                    down.insert(node.process_uid.clone());
-                }
-                if wanted_up.contains(&node.process_uid)
-                    && let Some(parent) = &node.parent_uid
-                    && !found.contains_key(parent)
-                {
-                    up.insert(parent.clone());
-                }
-                found.entry(node.process_uid.clone()).or_insert(node);
-            }
+            growth.asked(up, down);
+            growth.absorb(&nodes);
+            growth.absorb(&near);
         }
-        forest.complete &= up.is_empty() && down.is_empty() && found.len() <= most;
-        forest.processes = found.into_values().collect();
+        let (up, down) = growth.wanted();
+        forest.complete &= up.is_empty() && down.is_empty() && growth.found.len() <= most;
+        forest.processes = growth.found.into_values().collect();
         forest.processes.sort_by(|left, right| left.time.cmp(&right.time));
         forest.processes.truncate(most);
         Ok(forest)

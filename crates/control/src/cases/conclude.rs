@@ -2,7 +2,6 @@
 //! a claim that the evidence does not bear out is refused before anything is written.
 
 use super::desk::worked;
-use super::evidence::event;
 use super::work::{become_status, replaced};
 use super::{Note, case_target, entry, made, root, same};
 use crate::admission::{Admitted, Look};
@@ -13,7 +12,7 @@ use crate::registry::Handle;
 use crate::target::Target;
 use api::{CaseConclude, Fault, Problem};
 use case::{Citation, Claim, EntryKind, EvidenceRef, Status, Verdict, check_conclusion};
-use ids::{Principal, PrincipalKind, Text};
+use ids::{Principal, PrincipalKind, Scope, Text};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use store::{Case, CaseEvidence, Changes, Conclusion, Exhibit, Stored};
@@ -92,7 +91,8 @@ impl Control {
             return Ok(BTreeMap::new());
         }
         let (bounds, plane, _turn) = (admitted.bounds_of("event.get").await?, self.plane()?, admitted.turn().await?);
-        let mut held = BTreeMap::new();
+        let (mut held, mut named) = (BTreeMap::new(), BTreeMap::<String, Vec<EvidenceRef>>::new());
+        let mut ids = Vec::new();
         for reference in wanted.into_keys() {
             let id = match &reference {
                 EvidenceRef::Event(id) => *id,
@@ -109,8 +109,14 @@ impl Control {
                     }
                 },
             };
-            if let Some(event) = event(plane, case.tenant, id, &bounds).await? {
-                held.insert(reference, values(event));
+            named.entry(id.to_string()).or_default().push(reference);
+            ids.push(id);
+        }
+        if !ids.is_empty() {
+            for event in plane.events(&Scope::Tenant(case.tenant), &ids, &bounds).await? {
+                let references = named.remove(&event.id).unwrap_or_default();
+                let values = values(event);
+                held.extend(references.into_iter().map(|reference| (reference, values.clone())));
             }
         }
         Ok(held)

@@ -71,19 +71,39 @@ async fn who_watches_sees_what_matches_as_it_is_sealed() {
 async fn a_process_has_its_ancestors_and_children() {
     let mut bed = Bed::hot().await;
     bed.flush().await;
-    let ask = ProcessTree {
+    let ask = |around: Option<(&str, &str)>| ProcessTree {
         tenant: tenant("a"),
         process_uid: "p2".to_owned(),
         from: "2026-11-20T00:00:00Z".parse().unwrap(),
         to: "2026-11-22T00:00:00Z".parse().unwrap(),
         generations: 5,
         processes_max: 100,
+        around: around.map(|(host, at)| (host.to_owned(), at.parse().unwrap())),
     };
-    let forest = bed.lake.process_tree(ask).await.unwrap();
-    let uids: Vec<&str> = forest.processes.iter().map(|node| node.process_uid.as_str()).collect();
-    assert_eq!(uids, ["p1", "p2", "p3"]);
-    assert!(forest.complete);
-    assert!(forest.processes.iter().all(|node| !format!("{node:?}").contains("bravo")));
+    let (near, far) = ("2026-11-20T10:00:00Z", "2026-11-21T23:00:00Z");
+    for around in [None, Some(("WS-01", near)), Some(("WS-01", far)), Some(("elsewhere", near))] {
+        let forest = bed.lake.process_tree(ask(around)).await.unwrap();
+        let uids: Vec<&str> = forest.processes.iter().map(|node| node.process_uid.as_str()).collect();
+        assert_eq!(uids, ["p1", "p2", "p3"], "{around:?}");
+        assert!(forest.complete, "{around:?}");
+        assert!(forest.processes.iter().all(|node| !format!("{node:?}").contains("bravo")));
+    }
+}
+
+#[tokio::test]
+async fn several_events_are_had_at_once_and_only_in_their_scope() {
+    let mut bed = Bed::empty().await;
+    let ids = bed.append(&given());
+    bed.writer.seal();
+    for stage in 0..2 {
+        let found = bed.lake.get_all(scope("a"), &ids, &["id", "raw"]).await.unwrap();
+        let had: std::collections::BTreeSet<&str> = found.rows.iter().filter_map(|row| row[0].as_str()).collect();
+        let named: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        assert!(had.len() == 8 && had.iter().all(|id| named.iter().any(|name| name == id)), "{stage}: {had:?}");
+        assert!(found.rows.iter().all(|row| !row[1].as_str().unwrap().contains("bravo")));
+        assert!(bed.lake.get_all(scope("a"), &[], &[]).await.unwrap().rows.is_empty());
+        bed.flush().await;
+    }
 }
 
 #[tokio::test]

@@ -27,6 +27,8 @@ const LOOK: Duration = Duration::from_millis(50);
 const TAIL_ROWS: usize = 10_000;
 /// Characters of a raw text in an answer.
 const RAW_CHARS: usize = 65_536;
+/// What is told of an event; its tenant besides, where the scope is of several.
+const TOLD: [&str; 6] = ["id", "time", "received", "source", "class_uid", "raw"];
 
 impl Plane {
     pub(super) async fn ask_query(
@@ -183,7 +185,33 @@ impl Plane {
     /// One event whole.
     pub(super) async fn ask_event(&self, scope: &Scope, input: &EventGet, bounds: &Bounds) -> Result<Event, Problem> {
         unmasked(bounds)?;
-        let row = self.row(scope, input.event.as_str(), bounds).await?;
+        let row = self.row(scope, input.event.as_str(), &[], bounds).await?;
+        self.told(scope, input.event.as_str().to_owned(), &row)
+    }
+
+    /// Several events in one question.
+    pub(super) async fn ask_events(
+        &self,
+        scope: &Scope,
+        ids: &[EventId],
+        bounds: &Bounds,
+    ) -> Result<Vec<Event>, Problem> {
+        unmasked(bounds)?;
+        let more: &[&str] = if matches!(scope, Scope::Tenant(_)) { &[] } else { &["tenant"] };
+        let columns = [&TOLD, more].concat();
+        let asked = self.0.lake.get_all(scope.clone(), ids, &columns);
+        let answer = self.within(bounds, asked, "/events").await?;
+        let names: Vec<String> = answer.columns.into_iter().map(|column| column.name).collect();
+        let told = |row: Vec<Value>| {
+            let row: Map<String, Value> = names.iter().cloned().zip(row).collect();
+            let id = row.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
+            self.told(scope, id, &row)
+        };
+        answer.rows.into_iter().map(told).collect()
+    }
+
+    /// An event from its columns.
+    fn told(&self, scope: &Scope, id: String, row: &Map<String, Value>) -> Result<Event, Problem> {
         let text = |name: &str| row.get(name).and_then(Value::as_str).unwrap_or_default();
         let tenant: TenantId = match scope {
             Scope::Tenant(tenant) => *tenant,
@@ -199,7 +227,7 @@ impl Plane {
         };
         let cut: String = raw.chars().take(RAW_CHARS).collect();
         Ok(Event {
-            id: input.event.as_str().to_owned(),
+            id,
             tenant,
             source: text("source").to_owned(),
             time: text("time").parse().unwrap_or_default(),
@@ -209,12 +237,17 @@ impl Plane {
         })
     }
 
-    /// The columns of one event.
-    pub(super) async fn row(&self, scope: &Scope, id: &str, bounds: &Bounds) -> Result<Map<String, Value>, Problem> {
+    /// Columns of one event; all where none is named.
+    pub(super) async fn row(
+        &self,
+        scope: &Scope,
+        id: &str,
+        columns: &[&str],
+        bounds: &Bounds,
+    ) -> Result<Map<String, Value>, Problem> {
         let Ok(id) = id.parse::<EventId>() else { return Err(Problem::not_found("event")) };
-        let found = self.within(bounds, self.0.lake.get(scope.clone(), id), "/event").await?;
-        let answer = found.ok_or_else(|| Problem::not_found("event"))?;
-        let row = answer.rows.into_iter().next().unwrap_or_default();
+        let answer = self.within(bounds, self.0.lake.get_all(scope.clone(), &[id], columns), "/event").await?;
+        let row = answer.rows.into_iter().next().ok_or_else(|| Problem::not_found("event"))?;
         Ok(answer.columns.into_iter().map(|column| column.name).zip(row).collect())
     }
 

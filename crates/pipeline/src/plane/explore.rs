@@ -108,7 +108,9 @@ impl Plane {
         bounds: &Bounds,
     ) -> Result<ProcessTree, Problem> {
         unmasked(bounds)?;
-        let row = self.row(scope, input.event.as_str(), bounds).await?;
+        let more: &[&str] = if matches!(scope, Scope::Tenant(_)) { &[] } else { &["tenant"] };
+        let columns = [&["time", "process_uid", "actor_process_uid", "device_hostname"], more].concat();
+        let row = self.row(scope, input.event.as_str(), &columns, bounds).await?;
         let text = |name: &str| row.get(name).and_then(Value::as_str);
         let process = text("process_uid").or_else(|| text("actor_process_uid"));
         let focus = process.ok_or_else(|| Problem::fault("/event", "names no process that can be followed"))?;
@@ -124,6 +126,7 @@ impl Plane {
             to: time.plus(TREE),
             generations: u8::try_from(input.up.max(input.down)).unwrap_or(16),
             processes_max: 1_000,
+            around: text("device_hostname").map(|host| (host.to_owned(), time)),
         };
         let forest = self.within(bounds, self.0.lake.process_tree(ask), "/event").await?;
         let host = forest.processes.iter().find_map(|node| node.host.clone());

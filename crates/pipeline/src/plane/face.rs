@@ -9,7 +9,7 @@ use api::{
     Histogram, LakeStatus, MappingTest, Prevalences, Problem, ProcessTree, Protocol, RuleReport, RuleSet, SourceHealth,
     SyslogStream, TenantSetup, TurnedAway, Values,
 };
-use ids::{Scope, TenantId, Text};
+use ids::{EventId, Scope, TenantId, Text};
 use std::sync::Arc;
 
 impl DataPlane for Plane {
@@ -99,6 +99,15 @@ impl DataPlane for Plane {
         bounds: &'a Bounds,
     ) -> Future<'a, Result<Event, Problem>> {
         Box::pin(self.ask_event(scope, input, bounds))
+    }
+
+    fn events<'a>(
+        &'a self,
+        scope: &'a Scope,
+        ids: &'a [EventId],
+        bounds: &'a Bounds,
+    ) -> Future<'a, Result<Vec<Event>, Problem>> {
+        Box::pin(self.ask_events(scope, ids, bounds))
     }
 
     fn process_tree<'a>(
