@@ -265,7 +265,7 @@ mod tests {
         assert_eq!(told["cleared_share"], json!(0.5));
         assert_eq!(told["balanced_accuracy"], json!(0.75));
         assert_eq!(told["matrix"]["benign"]["suspicious"], json!(1));
-        assert_eq!(told["dummies"]["hit_count"]["balanced_accuracy"], json!(0.75), "{told}");
+        assert_eq!(told["dummies"]["hit_count"]["balanced_accuracy"], json!(0.5), "{told}");
         assert_eq!(told["dummies"]["rule_level"]["balanced_accuracy"], json!(0.5));
     }
 }
