@@ -19,7 +19,7 @@ const SOURCE: &str = "recording";
 /// How long one run may take.
 const RUN_MAX: Duration = Duration::from_secs(600);
 /// How long the rules of a tenant may take to run.
-const RULES_MAX: Duration = Duration::from_secs(120);
+const RULES_MAX: Duration = Duration::from_secs(900);
 /// How often it is looked whether they do.
 const LOOK: Duration = Duration::from_millis(20);
 /// Instants of one rule that are told.
