@@ -45,8 +45,8 @@ fn weight(times: &[i64], now: i64) -> Option<f64> {
         times[from..to].iter().map(|time| (-((at - time) as f64) / HALF_LIFE).exp2()).sum::<f64>()
     };
     let mut from = 0;
-    for at in 1..times.len() {
-        if sum(from, at, times[at]) < FORGOTTEN {
+    for (at, time) in times.iter().enumerate().skip(1) {
+        if sum(from, at, *time) < FORGOTTEN {
             from = at;
         }
     }
