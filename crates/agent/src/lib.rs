@@ -21,7 +21,10 @@ pub use definition::{
     Autonomy, AutonomyLevel, Budgets, CaseEvent, Definition, DetectionFilter, TenantSelector, Trigger,
 };
 pub use fault::Fault;
-pub use model::{Answer, ChatRequest, Message, Model, ModelError, Piece, Pieces, Role, StopReason, Usage, collect};
+pub use model::{
+    Allowance, Answer, ChatRequest, Message, Model, ModelError, Piece, Pieces, Role, StopReason, Unanswered, Usage,
+    ask, collect, tokens_estimate,
+};
 pub use playbook::{Expression, ExpressionError, Playbook, Reason, Score};
 pub use run::{
     Budget, Command, Ending, Entry, JOURNAL_VERSION, JournalError, JournalLine, Plan, Procedure, Run, RunError, Spent,

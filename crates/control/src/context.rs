@@ -54,6 +54,8 @@ pub struct Inner {
     pub(crate) sequencing: tokio::sync::Mutex<()>,
     /// Where telemetry goes and is asked; none in an installation that only governs.
     pub(crate) plane: Option<Arc<dyn api::DataPlane>>,
+    /// What runs that a model drives ask; none where no model is configured.
+    pub(crate) model: Option<Arc<dyn agent::Model>>,
     pub(crate) turns: crate::asking::Turns,
     pub(crate) ingest: crate::ingest::IngestState,
     pub(crate) cases: crate::cases::CaseState,

@@ -68,6 +68,8 @@ pub struct Opened {
     pub master_key: [u8; 32],
     /// Where telemetry goes and is asked; without one, whatever needs it answers that it is unavailable.
     pub plane: Option<Arc<dyn api::DataPlane>>,
+    /// What runs that a model drives ask, by alias; without one they end at their first question, with that reason.
+    pub model: Option<Arc<dyn agent::Model>>,
 }
 
 impl Opened {
@@ -95,6 +97,7 @@ impl Opened {
                 turns: crate::asking::Turns::default(),
                 cases: crate::cases::CaseState::new().map_err(|error| OpenError::State(error.to_string()))?,
                 plane: self.plane,
+                model: self.model,
                 store: self.store,
                 clock: self.clock,
                 entropy: self.entropy,

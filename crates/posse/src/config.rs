@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -18,6 +19,7 @@ Options:
   -h, --help          Show this
 
 A new folder gets `bootstrap-token`: the first admin's token, valid 24 hours.
+POSSE_MODEL_URL (with POSSE_MODEL_KIND, _NAME and _KEY) gives the model `default` without a file; see docs/models.md.
 The master key is read from POSSE_MASTER_KEY (64 hex digits) or `master_key_file`, else kept in DIR/master-key.
 ";
 
@@ -56,6 +58,8 @@ pub(crate) struct Config {
     /// How long records wait for others before they are put into files; set by programs only.
     #[serde(skip)]
     pub(crate) flush_after: Option<std::time::Duration>,
+    /// Language models by alias.
+    pub(crate) models: BTreeMap<String, model::Section>,
 }
 
 /// A `[[syslog]]` section: everything that it hears belongs to one source of one tenant.
@@ -152,12 +156,33 @@ pub(crate) fn read(arguments: &[OsString], variable: &dyn Fn(&str) -> Option<Str
     let data_dir = data_dir
         .or_else(|| variable("POSSE_DATA_DIR").map(PathBuf::from))
         .context("`--data-dir` is missing; name the folder where everything is kept")?;
-    let config = read_file(file.as_deref(), &data_dir)?;
+    let mut config = read_file(file.as_deref(), &data_dir)?;
+    if let Some(section) = model_of_environment(variable)? {
+        config.models.insert("default".to_owned(), section);
+    }
     let listen = listen
         .or_else(|| variable("POSSE_LISTEN"))
         .or_else(|| config.listen.clone())
         .unwrap_or_else(|| "127.0.0.1:7300".to_owned());
     Ok(Asked::Serve { data_dir, listen, config: Box::new(config) })
+}
+
+/// The model `default` as the environment gives it: `POSSE_MODEL_URL`, and where they are set `POSSE_MODEL_KIND`,
+/// `POSSE_MODEL_NAME` and the key in `POSSE_MODEL_KEY`.
+pub(crate) fn model_of_environment(
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> anyhow::Result<Option<model::Section>> {
+    let Some(base_url) = variable("POSSE_MODEL_URL") else { return Ok(None) };
+    let text = |name: &str, or: &str| toml::Value::String(variable(name).unwrap_or_else(|| or.to_owned()));
+    let mut section = toml::Table::new();
+    section.insert("base_url".to_owned(), toml::Value::String(base_url));
+    section.insert("kind".to_owned(), text("POSSE_MODEL_KIND", "openai"));
+    section.insert("model".to_owned(), text("POSSE_MODEL_NAME", "default"));
+    if variable("POSSE_MODEL_KEY").is_some() {
+        section.insert("api_key_env".to_owned(), toml::Value::String("POSSE_MODEL_KEY".to_owned()));
+    }
+    let section = section.try_into().context("the model that POSSE_MODEL_URL and its like describe cannot be")?;
+    Ok(Some(section))
 }
 
 /// The configuration in a data folder, or in the file that is named.
@@ -175,6 +200,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_environment_gives_a_model() {
+        let all = |name: &str| match name {
+            "POSSE_DATA_DIR" => Some("/nowhere".to_owned()),
+            "POSSE_MODEL_URL" => Some("http://127.0.0.1:8080/v1".to_owned()),
+            "POSSE_MODEL_KEY" => Some("k".to_owned()),
+            _ => None,
+        };
+        let Ok(Asked::Serve { config, .. }) = read(&[], &all) else { panic!("serve") };
+        let section = config.models.get("default").unwrap();
+        assert_eq!((section.model.as_str(), section.api_key_env.as_deref()), ("default", Some("POSSE_MODEL_KEY")));
+        let odd = |name: &str| if name == "POSSE_MODEL_KIND" { Some("gopher".to_owned()) } else { all(name) };
+        assert!(read(&[], &odd).is_err());
+    }
+
+    #[test]
     fn unknown_keys_and_flags_are_errors() {
         assert!(toml::from_str::<Config>("lissten = \"x\"").is_err());
         let tenant = ids::TenantId::derive(&[b"acme"]);
@@ -185,6 +225,11 @@ mod tests {
         };
         assert_eq!(toml::from_str::<Config>(&syslog("udp")).unwrap().syslog.len(), 1);
         assert!(toml::from_str::<Config>(&syslog("sctp")).is_err());
+        let model = |more: &str| {
+            format!("[models.default]\nkind = \"openai\"\nbase_url = \"http://127.0.0.1:1/v1\"\nmodel = \"m\"\n{more}")
+        };
+        assert_eq!(toml::from_str::<Config>(&model("tries = 3")).unwrap().models.len(), 1);
+        assert!(toml::from_str::<Config>(&model("api_key = \"sk-1\"")).is_err());
         let flags = |flags: &[&str]| read(&flags.iter().map(OsString::from).collect::<Vec<_>>(), &|_| None);
         assert!(flags(&["--data-dir", "/nowhere", "--lissten", "x"]).is_err());
         assert!(flags(&["--listen", "127.0.0.1:0"]).is_err());

@@ -7,8 +7,10 @@ use crate::telemetry;
 use anyhow::{Context as _, bail};
 use control::{Control, Offline, Opened, Rate, Registry, Settings};
 use ids::{Clock, Entropy, Timestamp};
+use model::Models;
 use pipeline::Plane;
 use seal::{Digest, SystemEntropy};
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
@@ -41,6 +43,7 @@ pub(crate) async fn open(data_dir: &Path, config: &Config) -> anyhow::Result<(Co
     // After the state: its lock says that nobody else has the folder.
     let feed = CaseFeed::new();
     let plane = telemetry::open(data_dir, state, &clock, &entropy, Arc::clone(&feed) as _, config.flush_after).await?;
+    let model = models(config, &clock, &entropy)?;
     let opened = Opened {
         store,
         clock,
@@ -49,6 +52,7 @@ pub(crate) async fn open(data_dir: &Path, config: &Config) -> anyhow::Result<(Co
         registry: Registry::platform(),
         master_key,
         plane: Some(Arc::new(plane.clone())),
+        model,
     };
     let token_file = data_dir.join("bootstrap-token");
     let control = opened.open(|token| write_secret(&token_file, token)).await.context("the gate cannot be opened")?;
@@ -60,9 +64,28 @@ pub(crate) async fn open_offline(data_dir: &Path) -> anyhow::Result<(Offline, te
     if !data_dir.is_dir() {
         bail!("`{}` is no folder; name the data folder of a server that is not running", data_dir.display());
     }
-    let (control, plane, feed) = open(data_dir, &config::read_file(None, data_dir)?).await?;
+    // An offline command drives no runs, so it needs no keys of models either.
+    let config = Config { models: BTreeMap::new(), ..config::read_file(None, data_dir)? };
+    let (control, plane, feed) = open(data_dir, &config).await?;
     let user = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "unknown".to_owned());
     Ok((control.offline(&user), telemetry::Offline { plane, feed, control }))
+}
+
+/// The models of the configuration; none where it has none.
+fn models(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    entropy: &Arc<dyn Entropy>,
+) -> anyhow::Result<Option<Arc<dyn agent::Model>>> {
+    if config.models.is_empty() {
+        return Ok(None);
+    }
+    let from =
+        model::Surroundings { variable: &|name| std::env::var(name).ok(), file: &|file| std::fs::read_to_string(file) };
+    let models = Models::open(&config.models, &from, clock.clone(), entropy.clone())?;
+    let aliases: Vec<&str> = models.aliases().collect();
+    tracing::info!(aliases = aliases.join(", "), "models are configured");
+    Ok(Some(Arc::new(models)))
 }
 
 fn settings(config: &Config, engine: &'static str) -> Settings {

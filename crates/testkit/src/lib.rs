@@ -8,6 +8,7 @@ pub mod dump;
 pub mod http;
 pub mod outside;
 pub mod platform;
+pub mod provider;
 pub mod recorder;
 
 pub use cast::{Cast, Place};
@@ -15,4 +16,5 @@ pub use clock::HandClock;
 pub use dump::Dump;
 pub use http::{Answer, Request};
 pub use platform::{Platform, SyslogProtocol, settings};
+pub use provider::{Provider, Say};
 pub use recorder::{Reached, Recorder};

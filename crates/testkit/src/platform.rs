@@ -44,6 +44,7 @@ pub struct Platform {
     state: store::Config,
     // Held for its drop: the folder goes with the platform.
     folder: TempDir,
+    model: Option<Arc<dyn agent::Model>>,
     running: Option<Running>,
     stop: Option<oneshot::Sender<()>>,
     serving: JoinHandle<()>,
@@ -55,11 +56,12 @@ struct Start {
     known: String,
     registry: Registry,
     idle: bool,
+    model: Option<Arc<dyn agent::Model>>,
 }
 
 impl Default for Start {
     fn default() -> Self {
-        Self { clock: HandClock::new(), known: String::new(), registry: Registry::platform(), idle: false }
+        Self { clock: HandClock::new(), known: String::new(), registry: Registry::platform(), idle: false, model: None }
     }
 }
 
@@ -89,6 +91,16 @@ impl Platform {
         Self::open(folder, state, settings, Start::default()).await
     }
 
+    /// A new installation whose runs ask this model.
+    pub async fn start_with_model(model: Arc<dyn agent::Model>) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for the state");
+        let state = match std::env::var("POSSE_TEST_POSTGRES_URL") {
+            Ok(url) => store::Config::postgres(schema_of_its_own(&url).await),
+            Err(_) => store::Config::sqlite(folder.path()),
+        };
+        Self::open(folder, state, settings(), Start { model: Some(model), ..Start::default() }).await
+    }
+
     /// A new installation with these operations, whose own work (executions, expiry, the log's hashing) waits for
     /// [`Platform::wake`].
     pub async fn start_idle(registry: Registry) -> Self {
@@ -111,7 +123,7 @@ impl Platform {
     }
 
     async fn open(folder: TempDir, state: store::Config, settings: Settings, start: Start) -> Self {
-        let Start { clock, known, registry, idle } = start;
+        let Start { clock, known, registry, idle, model } = start;
         let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(SEEDS.fetch_add(1, Ordering::Relaxed)));
         let plane = Arc::new(Recorder::default());
         let store = Store::open(state.clone(), clock.clone(), entropy.clone()).await.expect("the state opens");
@@ -123,6 +135,7 @@ impl Platform {
             registry,
             master_key: [7; 32],
             plane: Some(plane.clone()),
+            model: model.clone(),
         };
         let mut bootstrap = known;
         let control = opened
@@ -143,7 +156,7 @@ impl Platform {
             let _ = stopped.await;
         }));
         let stop = Some(stop);
-        Self { control, clock, address, bootstrap, plane, settings, state, folder, running, stop, serving }
+        Self { control, clock, address, bootstrap, plane, settings, state, folder, model, running, stop, serving }
     }
 
     /// Stop in good order and start again on the same state.
@@ -155,7 +168,7 @@ impl Platform {
         if let Some(running) = self.running.take() {
             running.stop().await;
         }
-        let start = Start { clock: self.clock, known: self.bootstrap, ..Start::default() };
+        let start = Start { clock: self.clock, known: self.bootstrap, model: self.model, ..Start::default() };
         Self::open(self.folder, self.state, self.settings, start).await
     }
 

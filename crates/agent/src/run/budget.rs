@@ -2,10 +2,11 @@
 //! that was under way.
 
 use crate::definition::Budgets;
-use crate::model::Usage;
+use crate::model::{Allowance, Usage, tokens_estimate};
 use crate::tools::Effect;
 use ids::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// A budget, by name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -21,6 +22,20 @@ pub enum Budget {
     Steps,
     /// Tokens.
     Tokens,
+}
+
+impl Budget {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Actions => "actions",
+            Self::Money => "money",
+            Self::Seconds => "seconds",
+            Self::Steps => "steps",
+            Self::Tokens => "tokens",
+        }
+    }
 }
 
 /// What a run has used.
@@ -45,11 +60,15 @@ pub(super) struct Meter {
     budgets: Budgets,
     pub(super) spent: Spent,
     last: Timestamp,
+    /// Bytes of the question under way.
+    asked_bytes: u64,
+    /// What a model counted for the last question: its bytes, and its tokens.
+    counted: (u64, u64),
 }
 
 impl Meter {
     pub(super) fn new(budgets: Budgets, at: Timestamp) -> Self {
-        Self { budgets, spent: Spent::default(), last: at }
+        Self { budgets, spent: Spent::default(), last: at, asked_bytes: 0, counted: (0, 0) }
     }
 
     /// Time went on; `worked` is false where the run waited for people.
@@ -62,6 +81,11 @@ impl Meter {
     }
 
     pub(super) fn answered(&mut self, usage: Usage) {
+        self.counted = (self.asked_bytes, usage.input_tokens);
+        self.spend(usage);
+    }
+
+    pub(super) fn spend(&mut self, usage: Usage) {
         let tokens = usage.input_tokens.saturating_add(usage.output_tokens);
         self.spent.tokens = self.spent.tokens.saturating_add(tokens);
         self.spent.money_micros = self.spent.money_micros.saturating_add(usage.money_micros);
@@ -80,18 +104,30 @@ impl Meter {
         Ok(())
     }
 
-    /// Take a question's worth; the budget that has none left.
-    pub(super) fn question(&mut self) -> Result<(), Budget> {
+    /// Take the worth of a question of so many bytes; the budget that has not enough left for it and a word of an answer.
+    /// Otherwise the most tokens of the answer.
+    pub(super) fn question(&mut self, bytes: u64) -> Result<u64, Budget> {
         self.step()?;
-        if self.spent.tokens >= self.budgets.tokens {
+        let input = self.estimate(bytes);
+        let left = self.tokens_left().saturating_sub(input);
+        if left == 0 {
             return Err(Budget::Tokens);
         }
-        // Money is metered only where there are prices; then 0 means none.
-        if self.spent.money_micros > self.budgets.money_micros {
+        // Money is metered only where there are prices; then 0 means none. What the next question costs, those before it say.
+        let rate = u128::from(self.spent.money_micros) * u128::from(input) / u128::from(self.spent.tokens.max(1));
+        if u128::from(self.spent.money_micros) + rate > u128::from(self.budgets.money_micros) {
             return Err(Budget::Money);
         }
+        self.asked_bytes = bytes;
         self.spent.steps += 1;
-        Ok(())
+        Ok(left)
+    }
+
+    /// How many tokens so many bytes are: by bytes, or by what the model counted last where that is more.
+    fn estimate(&self, bytes: u64) -> u64 {
+        let (counted_bytes, counted_tokens) = self.counted;
+        let scaled = u128::from(bytes) * u128::from(counted_tokens) / u128::from(counted_bytes.max(1));
+        tokens_estimate(bytes).max(u64::try_from(scaled).unwrap_or(u64::MAX))
     }
 
     fn step(&self) -> Result<(), Budget> {
@@ -104,8 +140,22 @@ impl Meter {
         Ok(())
     }
 
-    /// Tokens that are left, for the bound of the next answer.
-    pub(super) fn tokens_left(&self) -> u64 {
+    fn tokens_left(&self) -> u64 {
         self.budgets.tokens.saturating_sub(self.spent.tokens)
+    }
+
+    /// What the question under way may cost.
+    pub(super) fn allowance(&self) -> Allowance {
+        let micros = (u64::from(self.budgets.seconds) * 1_000_000).saturating_sub(self.spent.work_micros);
+        Allowance {
+            tokens: self.tokens_left(),
+            money_micros: self.budgets.money_micros.saturating_sub(self.spent.money_micros),
+            time: Duration::from_micros(micros),
+        }
+    }
+
+    /// When the last thing happened.
+    pub(super) const fn last(&self) -> Timestamp {
+        self.last
     }
 }

@@ -1,7 +1,7 @@
 //! The journal of a run: one line for each thing that happened, in a versioned form. The same lines make the same run again.
 
-use crate::model::Answer;
-use crate::run::{Ending, RunError};
+use crate::model::{Answer, Usage};
+use crate::run::{Budget, Ending, RunError};
 use crate::tools::Outcome;
 use ids::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -82,6 +82,12 @@ pub enum Entry {
         at: Timestamp,
         /// Why.
         reason: String,
+        /// What the tries cost.
+        #[serde(default)]
+        usage: Usage,
+        /// The budget that did not suffice, where it is that.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        budget: Option<Budget>,
     },
 }
 

@@ -18,6 +18,7 @@ use seal::Digest;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
+use std::time::Duration;
 use thiserror::Error;
 
 /// What a run is made of; pinned when it starts.
@@ -193,6 +194,12 @@ impl Run {
         self.tainted
     }
 
+    /// How much of the time that the run may work is left now.
+    #[must_use]
+    pub fn time_left(&self, now: Timestamp) -> Duration {
+        self.meter.allowance().time.saturating_sub(now.since(self.meter.last()))
+    }
+
     /// Tell what happened; what to do now.
     ///
     /// # Errors
@@ -216,9 +223,14 @@ impl Run {
                 let turn = conversation.heard(answer);
                 self.go_on(wish_of(turn))
             }
-            Entry::Unanswered { step, reason, .. } => {
+            Entry::Unanswered { step, at, reason, usage, budget } => {
                 self.expect_chat(*step)?;
-                Command::End(Ending::Failed { reason: reason.clone() })
+                self.meter.passed(*at, true);
+                self.meter.spend(*usage);
+                Command::End(match budget {
+                    Some(budget) => Ending::Exhausted { budget: *budget },
+                    None => Ending::Failed { reason: reason.clone() },
+                })
             }
             Entry::Cancelled { .. } | Entry::Ended { .. } => return Err(unexpected("an end before the beginning")),
         };
@@ -262,11 +274,12 @@ impl Run {
         match wish {
             Wish::End(ending) => Command::End(ending),
             Wish::Chat(mut request) => {
-                if let Err(budget) = self.meter.question() {
-                    return Command::End(Ending::Exhausted { budget });
-                }
-                let left = u32::try_from(self.meter.tokens_left()).unwrap_or(u32::MAX);
-                request.output_tokens_max = request.output_tokens_max.min(left).max(1);
+                let left = match self.meter.question(request.bytes()) {
+                    Ok(left) => u32::try_from(left).unwrap_or(u32::MAX),
+                    Err(budget) => return Command::End(Ending::Exhausted { budget }),
+                };
+                request.output_tokens_max = request.output_tokens_max.min(left);
+                request.allowance = self.meter.allowance();
                 self.step = self.step.saturating_add(1);
                 Command::Chat { step: self.step, request }
             }

@@ -8,14 +8,13 @@ use agent::{
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-fn talker(native_tools: bool) -> Procedure {
+fn talker() -> Procedure {
     Procedure::Model(Arc::new(ConversationPlan {
         model: "fast".to_owned(),
         prompt: "You look into cases.".to_owned(),
         skills: vec![("triage".to_owned(), "Look at the tree.".to_owned())],
         output_tokens_max: 800,
         result_tokens_max: 50,
-        native_tools,
     }))
 }
 
@@ -49,7 +48,13 @@ fn converse(procedure: Procedure, answers: Vec<Answer>) -> Tried<Conversed> {
                 requests.push(*request);
                 match answers.next() {
                     Some(answer) => Entry::Answered { step, at: at(second), answer },
-                    None => Entry::Unanswered { step, at: at(second), reason: "the script is over".to_owned() },
+                    None => Entry::Unanswered {
+                        step,
+                        at: at(second),
+                        reason: "the script is over".to_owned(),
+                        usage: Usage::default(),
+                        budget: None,
+                    },
                 }
             }
             Command::Call { step, operation, input, .. } => {
@@ -73,7 +78,7 @@ fn calls_are_made_and_their_results_are_bounded_data() -> Tried<()> {
         says("Looking.", &[("case_get", json!({ "case": "case_1" })), ("tenant.delete", json!({}))]),
         says("", &[("finish", json!({ "summary": "benign" }))]),
     ];
-    let (calls, requests, ending) = converse(talker(true), answers)?;
+    let (calls, requests, ending) = converse(talker(), answers)?;
     assert_eq!(calls, [("case.get".to_owned(), json!({ "case": "case_1" })), ("tenant.delete".to_owned(), json!({}))]);
     assert_eq!(ending, Ending::Done { outputs: json!({ "summary": "benign" }) });
     let last = requests.last().ok_or("no request")?;
@@ -88,26 +93,25 @@ fn calls_are_made_and_their_results_are_bounded_data() -> Tried<()> {
 }
 
 #[test]
-fn models_without_tools_are_asked_for_json() -> Tried<()> {
+fn calls_in_text_are_calls() -> Tried<()> {
     let answers = vec![
         says("```json\n{\"tool\": \"case.get\", \"input\": {\"case\": \"case_1\"}}\n```", &[]),
         says("{\"tool\":\"finish\",\"input\":{\"summary\":\"done\"}}", &[]),
     ];
-    let (calls, requests, ending) = converse(talker(false), answers)?;
+    let (calls, _, ending) = converse(talker(), answers)?;
     assert_eq!(calls.len(), 1);
     assert_eq!(ending, Ending::Done { outputs: json!({ "summary": "done" }) });
-    assert!(requests.iter().all(|request| request.tools.is_empty() && request.format.is_some()));
     Ok(())
 }
 
 #[test]
 fn a_model_that_only_talks_or_never_stops_comes_to_an_end() -> Tried<()> {
-    let (_, requests, ending) = converse(talker(true), vec![says("Hm.", &[]); 50])?;
+    let (_, requests, ending) = converse(talker(), vec![says("Hm.", &[]); 50])?;
     assert!(matches!(ending, Ending::Failed { .. }) && requests.len() == 3, "{ending:?}");
-    let (calls, _, ending) = converse(talker(true), vec![says("", &[("case_get", json!({}))]); 50])?;
-    assert!(matches!(ending, Ending::Exhausted { budget: agent::Budget::Tokens }) && calls.len() == 10, "{ending:?}");
+    let (calls, _, ending) = converse(talker(), vec![says("", &[("case_get", json!({}))]); 50])?;
+    assert!(matches!(ending, Ending::Exhausted { budget: agent::Budget::Tokens }) && calls.len() == 9, "{ending:?}");
     let odd = says("", &[("case_get", json!("not an object")), ("finish", json!({ "summary": "s" }))]);
-    let (calls, _, _) = converse(talker(true), vec![odd])?;
+    let (calls, _, _) = converse(talker(), vec![odd])?;
     assert!(calls.is_empty());
     Ok(())
 }

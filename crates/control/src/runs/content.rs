@@ -17,10 +17,12 @@ const SKILLS: [Folder; 2] = [
     ],
 ];
 
-const DEFINITIONS: [(&str, &str); 3] = [
+const DEFINITIONS: [(&str, &str); 5] = [
     ("containment", include_str!("../../../../content/agents/containment.md")),
+    ("containment-model", include_str!("../../../../content/agents/containment-model.md")),
     ("investigator", include_str!("../../../../content/agents/investigator.md")),
     ("triage", include_str!("../../../../content/agents/triage.md")),
+    ("triage-model", include_str!("../../../../content/agents/triage-model.md")),
 ];
 
 /// The skills that ship. A test reads each, so that none is left out here.

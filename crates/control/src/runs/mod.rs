@@ -8,6 +8,7 @@ mod charter;
 mod content;
 mod driver;
 mod handle;
+mod question;
 mod skill;
 mod trigger;
 mod turn;
@@ -219,7 +220,6 @@ impl Control {
                 skills: skills.values().map(|skill| (skill.name.clone(), skill.text.clone())).collect(),
                 output_tokens_max: OUTPUT_TOKENS_MAX,
                 result_tokens_max: RESULT_TOKENS_MAX,
-                native_tools: true,
             })),
         };
         let tools = Arc::new(self.tools_of(&definition.operations, definition.playbook.is_none()));

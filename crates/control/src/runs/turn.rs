@@ -26,10 +26,10 @@ const LINES_BYTES_MAX: usize = 3 << 20;
 
 /// A run while a worker drives it.
 pub(super) struct Turn<'a> {
-    control: &'a Control,
+    pub(super) control: &'a Control,
     lease: &'a Lease,
-    stored: Stored<Run>,
-    run: agent::Run,
+    pub(super) stored: Stored<Run>,
+    pub(super) run: agent::Run,
     fresh: Vec<Value>,
     bearer: Bearer,
     beaten: Instant,
@@ -99,16 +99,14 @@ impl<'a> Turn<'a> {
     /// Drive until it ends, waits, or `stopped` says so.
     pub(super) async fn drive(mut self, stopped: impl Fn() -> bool) -> Result<(), Refusal> {
         while !stopped() {
-            if self.beaten.elapsed() > BEAT {
-                self.control.store.jobs().heartbeat(self.lease, LEASE, None).await?;
-                self.beaten = Instant::now();
-            }
+            self.beat().await?;
             match self.run.command().cloned() {
                 None => return Err(Refusal::bug("a run", &"has nothing to do and has not begun")),
                 Some(Command::End(ending)) => return self.finish(ending).await,
-                Some(Command::Chat { step, .. }) => {
-                    let reason = "no model is configured under the alias of this agent".to_owned();
-                    self.tell(Entry::Unanswered { step, at: self.control.now(), reason })?;
+                Some(Command::Chat { step, request }) => {
+                    if self.ask(step, *request, &stopped).await?.is_break() {
+                        return Ok(());
+                    }
                 }
                 Some(Command::Wait { step, approval }) => match self.settled(&approval).await? {
                     Some(outcome) => self.tell(Entry::Settled { step, at: self.control.now(), outcome })?,
@@ -121,6 +119,15 @@ impl<'a> Turn<'a> {
                     self.call(step, operation, input, effect, &idempotency_key).await?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Say now and then that this worker is alive.
+    pub(super) async fn beat(&mut self) -> Result<(), Refusal> {
+        if self.beaten.elapsed() > BEAT {
+            self.control.store.jobs().heartbeat(self.lease, LEASE, None).await?;
+            self.beaten = Instant::now();
         }
         Ok(())
     }
@@ -151,7 +158,7 @@ impl<'a> Turn<'a> {
         }
     }
 
-    fn tell(&mut self, entry: Entry) -> Result<(), Refusal> {
+    pub(super) fn tell(&mut self, entry: Entry) -> Result<(), Refusal> {
         self.run.step(&entry).map_err(|error| Refusal::bug("a run does not follow its own commands", &error))?;
         let line = serde_json::to_value(JournalLine::new(entry))
             .map_err(|error| Refusal::bug("an entry does not serialise", &error))?;
@@ -160,14 +167,14 @@ impl<'a> Turn<'a> {
     }
 
     /// Whether somebody stopped it meanwhile.
-    async fn was_stopped(&self) -> Result<bool, Refusal> {
+    pub(super) async fn was_stopped(&self) -> Result<bool, Refusal> {
         let snapshot = self.control.store.snapshot(Scope::Provider);
         let now: Option<Stored<Run>> = snapshot.read(&self.stored.value.id.to_string()).await?;
         Ok(now.is_none_or(|now| now.value.state.ended()))
     }
 
     /// The run was stopped from outside: only the job is left to end.
-    async fn let_go(&self) -> Result<(), Refusal> {
+    pub(super) async fn let_go(&self) -> Result<(), Refusal> {
         let mut changes = Changes::new();
         changes.finish_job(self.lease, None);
         let (owner, id) = (Owner::Tenant(self.stored.value.tenant), self.stored.value.id.to_string());
@@ -225,7 +232,7 @@ impl<'a> Turn<'a> {
     }
 
     /// Write what happened since the last time, with the run's new state.
-    async fn write(
+    pub(super) async fn write(
         &mut self,
         state: RunState,
         waits_for: Option<ApprovalId>,

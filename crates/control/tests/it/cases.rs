@@ -9,7 +9,7 @@ use testkit::{Cast, Dump, Platform};
 
 const START: i64 = 1_770_000_000;
 
-fn event(number: u64) -> EventId {
+pub(crate) fn event(number: u64) -> EventId {
     EventId { class_uid: 1007, day: 20_486, segment: 1, offset: number, index: 0, part: 0 }
 }
 
@@ -33,7 +33,7 @@ fn found(tenant: &str, number: u64, secs: i64, entities: &[&str]) -> Detection {
 }
 
 /// Two hosts with some findings each, and a third thing that ties nothing.
-fn some(tenant: &str) -> Vec<Detection> {
+pub(crate) fn some(tenant: &str) -> Vec<Detection> {
     vec![
         found(tenant, 1, 0, &["host:ws01", "user:alice", "user:SYSTEM"]),
         found(tenant, 2, 60, &["host:ws01", "user:SYSTEM", "ip:185.220.101.4"]),
@@ -60,7 +60,7 @@ fn ids(cases: &[Value]) -> BTreeSet<String> {
 }
 
 /// Cases that nobody opened by hand.
-async fn from_findings(platform: &Platform, token: &str, tenant: &str) -> Vec<Value> {
+pub(crate) async fn from_findings(platform: &Platform, token: &str, tenant: &str) -> Vec<Value> {
     let mut cases = list(platform, token, json!({ "tenant": tenant })).await;
     cases.retain(|case| case["opened"]["by"] == "system_cases");
     cases

@@ -15,6 +15,7 @@ mod kill_switch;
 mod leaks;
 mod limits;
 mod matrix;
+mod models;
 mod people;
 mod races;
 mod record;
