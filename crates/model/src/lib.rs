@@ -34,8 +34,10 @@ pub mod fuzzing {
         let bounds = Bounds::of(1024);
         let mut decoder = Decoder::new(kind, bounds);
         for part in body.chunks(part.max(1)) {
-            if !matches!(decoder.take(part), Ok(false)) {
-                break;
+            match decoder.take(part) {
+                Ok(false) => {}
+                Ok(true) => break,
+                Err(_) => return 0,
             }
         }
         let draft = decoder.finish();

@@ -2,6 +2,7 @@
 
 use crate::fake::{Fake, Reply, ask, models, question};
 use agent::{ModelError, StopReason};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 fn corpus() -> Vec<Value> {
@@ -69,4 +70,28 @@ async fn what_never_ends_is_cut() {
     let (models, _) = crate::fake::models(&[("default", fake.section("openai", "tries = 1"))]);
     let why = ask(&models, &question()).await.unwrap_err();
     assert!(why.error.to_string().contains("over 1048576 bytes"), "{why:?}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+    #[test]
+    fn broken_answers_break_nothing_and_parts_make_no_difference(
+        which in any::<prop::sample::Index>(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
+        part in 1_usize..40,
+    ) {
+        let cases = corpus();
+        let case = which.get(&cases);
+        let mut body = case["body"].as_str().unwrap().as_bytes().to_vec();
+        for (place, byte) in changes {
+            if !body.is_empty() {
+                let place = place.index(body.len());
+                body[place] = byte;
+            }
+        }
+        for anthropic in [false, true] {
+            let whole = model::fuzzing::read(anthropic, &body, body.len());
+            prop_assert_eq!(whole, model::fuzzing::read(anthropic, &body, part));
+        }
+    }
 }
