@@ -62,7 +62,8 @@ const ENDED: [&str; 4] = ["cancelled", "done", "exhausted", "failed"];
 
 /// A platform with findings whose runs ask a model that says these turns; turns may name the case.
 async fn scene(kind: &str, more: &str, turns: impl Fn(&Value) -> Vec<Say>) -> (Platform, Cast, Provider, Value) {
-    let provider = Provider::start(Vec::new()).await;
+    // What the cast itself starts ends at once.
+    let provider = Provider::start(vec![Say::finish("seeded")]).await;
     let platform = Platform::start_with_model(models(&provider, kind, more)).await;
     let cast = Cast::of(&platform).await;
     let own: TenantId = cast.own.parse().unwrap();
@@ -73,6 +74,13 @@ async fn scene(kind: &str, more: &str, turns: impl Fn(&Value) -> Vec<Say>) -> (P
     let case = cases.iter().find(|case| case["hosts"] == json!(["ws01"])).unwrap()["id"].clone();
     provider.says(turns(&case));
     (platform, cast, provider, case)
+}
+
+/// How often the run of the test asked; the cast has runs of its own.
+fn asked(provider: &Provider) -> Vec<Value> {
+    let mut asked = provider.asked();
+    asked.retain(|body| !body.to_string().contains("Look around."));
+    asked
 }
 
 fn conclude(case: &Value, quote: &str) -> Say {
@@ -120,7 +128,7 @@ async fn the_agents_that_ship_work_in_both_wires() {
             assert_eq!(read["tainted"], true);
             let shown = platform.done(&admin_of(&cast).token, "case.get", &json!({ "case": case })).await;
             assert_eq!(shown["case"]["conclusion"]["verdict"], "true_positive", "{kind} {name}");
-            assert_eq!(provider.asked().len(), 5, "{kind} {name}: one question a turn");
+            assert_eq!(asked(&provider).len(), 5, "{kind} {name}: one question a turn");
             let spent = &read["spent"];
             assert!(spent["tokens"].as_u64().unwrap() > 5 * 20, "{spent}");
         }
@@ -140,8 +148,8 @@ async fn what_a_model_asks_for_beside_its_charter_is_refused_on_the_record() {
     let run = start(&platform, &cast, &agent, &case).await;
     let read = until(&platform, &cast, &run, &ENDED).await;
     assert_eq!(read["state"], "done", "{read}");
-    let asked = provider.asked();
-    let told = asked.last().unwrap().to_string();
+    let all = asked(&provider);
+    let told = all.last().unwrap().to_string();
     assert!(told.contains("Denied:") && told.contains("Not carried out"), "{told}");
     let tenant = platform.done(&cast.chief.token, "tenant.get", &json!({ "tenant": cast.own })).await;
     assert_eq!(tenant["state"], "active");
@@ -173,7 +181,7 @@ async fn money_ends_a_run_before_its_budget_is_passed() {
     assert_eq!((&read["state"], &read["reason"]), (&json!("exhausted"), &json!("the budget of money was used up")));
     let spent = read["spent"]["money_micros"].as_u64().unwrap();
     assert!(spent > 50_000 && spent <= 100_000, "{spent}");
-    assert!(provider.asked().len() > 1);
+    assert!(asked(&provider).len() > 1);
 }
 
 #[tokio::test]
@@ -183,7 +191,7 @@ async fn the_kill_switch_ends_a_run_that_waits_for_its_model() {
         let (platform, cast, provider, case) = scene("openai", "", slow).await;
         let agent = agent_with(&platform, &cast, "investigator", &shipped("triage-model")).await;
         let run = start(&platform, &cast, &agent, &case).await;
-        platform.until("the question to be asked", async || (!provider.asked().is_empty()).then_some(())).await;
+        platform.until("the question to be asked", async || (!asked(&provider).is_empty()).then_some(())).await;
         let admin = &admin_of(&cast).token;
         let begun = Instant::now();
         match how {
@@ -207,16 +215,16 @@ async fn the_kill_switch_ends_a_run_that_waits_for_its_model() {
 #[tokio::test]
 async fn a_run_goes_on_after_a_restart_and_pays_once() {
     let turns = |case: &Value| {
-        let slow = Say::finish("done").after(Duration::from_millis(700));
+        let slow = Say::finish("done").after(Duration::from_secs(3));
         vec![Say::call("case.get", json!({ "case": case })), slow]
     };
     let (platform, cast, provider, case) = scene("openai", "", turns).await;
     let agent = agent_with(&platform, &cast, "investigator", &shipped("triage-model")).await;
     let run = start(&platform, &cast, &agent, &case).await;
-    platform.until("the second question", async || (provider.asked().len() == 2).then_some(())).await;
+    platform.until("the second question", async || (asked(&provider).len() == 2).then_some(())).await;
     let platform = platform.restart().await;
     platform.clock.advance(Duration::from_secs(20));
     let read = until(&platform, &cast, &run, &ENDED).await;
     assert_eq!((&read["state"], &read["spent"]["steps"]), (&json!("done"), &json!(3)), "{read}");
-    assert_eq!(provider.asked().len(), 3, "the answered question is not asked again");
+    assert_eq!(asked(&provider).len(), 3, "the answered question is not asked again");
 }
