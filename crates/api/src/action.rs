@@ -247,6 +247,10 @@ pub struct ActionUndo {
 pub struct ActionGet {
     /// Which action.
     pub action: ActionId,
+    /// Wait so long for its end before answering: seconds, at most 25.
+    #[serde(default)]
+    #[schemars(range(max = 25))]
+    pub wait: u32,
 }
 
 /// List response actions, newest last.

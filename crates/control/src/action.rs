@@ -24,6 +24,8 @@ use store::{ActionState, AuditEntry, Changes, Commit, ResponseAction, Sensor, Se
 const TASK_TTL: Duration = Duration::from_secs(15 * 60);
 /// After its time to be fetched, so long may pass until its result is missed.
 const REPORT_GRACE: Duration = Duration::from_secs(60);
+/// The longest wait for the end of an action.
+const WAIT_SECS_MAX: u32 = 25;
 
 fn kind_of(word: &str) -> Result<ActionKind, Refusal> {
     let found = ActionKind::ALL.into_iter().find(|kind| kind.as_str() == word);
@@ -417,7 +419,21 @@ impl Handle<ActionGet> for Control {
     }
 
     async fn handle(&self, admitted: &Admitted<'_>, input: ActionGet) -> Result<Outcome<Action>, Refusal> {
-        Ok(Outcome::answer(wire(admitted.one("action", &input.action.to_string()).await?)?))
+        let until = tokio::time::Instant::now() + Duration::from_secs(input.wait.min(WAIT_SECS_MAX).into());
+        let mut changed = self.store.changes();
+        loop {
+            let snapshot = self.store.snapshot(Scope::from(admitted.target.owner));
+            let stored: Option<Stored<ResponseAction>> = snapshot.read(&input.action.to_string()).await?;
+            let stored = stored.ok_or_else(|| Refusal::not_found("action"))?;
+            if stored.value.state != ActionState::Sent || tokio::time::Instant::now() >= until {
+                return Ok(Outcome::answer(wire(stored)?));
+            }
+            tokio::select! {
+                () = tokio::time::sleep_until(until) => {}
+                // The store is closed: what is there is the answer.
+                ended = changed.changed() => if ended.is_err() { return Ok(Outcome::answer(wire(stored)?)) },
+            }
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Asking policy: from an identity and a resolved target to a decision, with facts that only the platform makes.
 
+use crate::case_facts::is_found;
 use crate::context::Control;
 use crate::identity::Identity;
 use crate::refusal::Refusal;
@@ -117,8 +118,9 @@ impl Control {
     ) -> Result<Request, Refusal> {
         let tenant_tags = self.tags_of(target.owner).await?;
         let tainted = self.run_tainted(identity).await?;
-        let autonomy = self.runs.autonomy(identity.run, spec.meta.id);
+        let autonomy = self.autonomy_of(identity, spec.meta.id).await?;
         let target_in_case = self.target_in_case(identity, target).await?;
+        let case_verdict = target_in_case && self.case_verdict(identity, target).await?;
         let tenant = target.owner.tenant().map(|tenant| tenant.to_string());
         let mut tags = target.tags.clone();
         if target.kind == "Tenant" {
@@ -154,7 +156,8 @@ impl Control {
                 self_approval: self.settings.self_approval,
                 tainted,
                 target_in_case,
-                autonomy: autonomy.map_or_else(|| ContextFacts::default().autonomy, str::to_owned),
+                evidence: BTreeMap::from([("case_verdict".to_owned(), case_verdict)]),
+                autonomy: autonomy.unwrap_or("act").to_owned(),
                 ..ContextFacts::default()
             },
         })
@@ -178,7 +181,8 @@ impl Control {
             for part in std::iter::once(&head.id).chain(&head.merged) {
                 let known: Option<Stored<CaseEntity>> = snapshot.read(&CaseEntity::key(*part, entity)).await?;
                 // One that somebody only named when the case was opened has no detection behind it.
-                held |= known.is_some_and(|known| known.value.count > 0);
+                held |= known.is_some_and(|known| known.value.count > 0)
+                    && (entity.kind() != case::EntityKind::Lineage || is_found(&snapshot, *part, entity).await?);
             }
             if !held {
                 return Ok(false);

@@ -254,6 +254,7 @@ impl Control {
         let stamp = identity.stamp(&self.freshness, Some(target.owner));
         self.halted(identity, target.owner, Some(spec.meta.effect))?;
         self.within_charter(identity, spec)?;
+        self.within_charter_outside(identity, spec).await?;
         if let Some(approved) = &passage.approved
             && approved.digest != self.call_digest(passage, target)
         {

@@ -23,7 +23,7 @@ const PEOPLE: &[PrincipalKind] = &[PrincipalKind::Service, PrincipalKind::User];
 const AGENTS: &[PrincipalKind] = &[PrincipalKind::Agent];
 
 /// All shipped roles, those of people first.
-pub const ROLES: [ShippedRole; 10] = [
+pub const ROLES: [ShippedRole; 11] = [
     ShippedRole {
         id: "viewer",
         summary: "reads the operational data of the tenant",
@@ -49,6 +49,11 @@ pub const ROLES: [ShippedRole; 10] = [
         id: "responder_with_approval",
         summary: "reads, works on cases, and takes response actions that were approved",
         principals: &[PrincipalKind::Agent, PrincipalKind::Rule],
+    },
+    ShippedRole {
+        id: "responder_within_case",
+        summary: "ends by itself what its concluded case is about, on hosts that are not tagged critical",
+        principals: AGENTS,
     },
 ];
 

@@ -213,3 +213,43 @@ async fn a_sensor_that_waits_is_told_as_soon_as_there_is_a_task() {
         tokio::time::timeout(Duration::from_secs(15), both).await.expect("it is told before its wait is over");
     assert_eq!(told.body["tasks"].as_array().map(Vec::len), Some(1), "{}", told.body);
 }
+
+#[tokio::test]
+async fn an_agent_that_is_driven_from_outside_keeps_to_its_charter() {
+    let scene = scene(&[]).await;
+    let (platform, admin) = (&scene.platform, scene.cast.member("tenant_admin"));
+    let agent = &scene.cast.member("responder_with_approval").principal;
+    let text = "---\nname: narrow\npurpose: tests\noperations: [action.isolate_host, case.list]\nmodel: default\n\
+                budgets: { steps: 5, tokens: 10, seconds: 60, actions: 1 }\n\
+                autonomy: { default: act, operations: { action.isolate_host: shadow } }\n---\nx\n";
+    platform.done(&admin.token, "agent.define", &json!({ "agent": agent, "text": text })).await;
+    platform.done(&admin.token, "agent.activate", &json!({ "agent": agent })).await;
+    let token = cast::run(platform, admin, agent, &scene.cast.own).await;
+    platform.done(&token, "case.list", &json!({})).await;
+    platform.done(&token, "me.get", &json!({})).await;
+    let outside = platform.call(&token, "sensor.list", &json!({})).await;
+    assert_eq!(outside.status, 403, "its role may, its charter does not list it: {}", outside.body);
+    assert!(outside.body["detail"].as_str().unwrap().contains("outside the charter"), "{}", outside.body);
+    let isolate = json!({ "sensor": scene.sensor, "reason": "x" });
+    let shadow = platform.call(&token, "action.isolate_host", &isolate).await;
+    assert_eq!(shadow.status, 403, "in shadow it does not even ask: {}", shadow.body);
+}
+
+#[tokio::test]
+async fn an_action_is_waited_for_until_it_has_ended() {
+    let scene = scene(&[]).await;
+    let asked = scene.platform.done(scene.token("responder"), "action.kill_process", &scene.kill()).await;
+    let task = scene.tasks().await.remove(0);
+    let get = json!({ "action": asked["id"], "wait": 20 });
+    let waits = scene.platform.done(scene.token("viewer"), "action.get", &get);
+    let outcome = json!({ "status": "refused", "reason": "not here" });
+    let result = json!({ "version": 1, "task": task["id"], "sensor": scene.sensor, "outcome": outcome });
+    let signed = json!({ "purpose": "posse.sensor.result.v1", "content": result });
+    let signature = STANDARD.encode(cast::sensor_key().sign(&seal::canonical_json(&signed).unwrap()));
+    let told = json!({ "sensor": scene.sensor, "task": task["id"], "result": result, "signature": signature });
+    let tells = scene.platform.done(&scene.own, "sensor.report", &told);
+    let (ended, _) = tokio::join!(waits, tells);
+    assert_eq!(ended["state"], "refused");
+    let now = scene.platform.done(scene.token("viewer"), "action.get", &json!({ "action": asked["id"] })).await;
+    assert_eq!(now["state"], "refused");
+}
