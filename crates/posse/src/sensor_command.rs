@@ -4,6 +4,7 @@
 use crate::data_dir::SystemClock;
 use anyhow::{Context as _, bail};
 use seal::SystemEntropy;
+use sensor::source::WatchList;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -17,13 +18,19 @@ posse sensor: telemetry and response on this host (Linux; root)
 
   posse sensor enrol --platform URL (--token TOKEN | --token-file FILE) [--state DIR]
       Take up the identity that `posse sensor create` made; the token is good once.
-  posse sensor run [--state DIR]
+  posse sensor run [--state DIR] [--source SOURCE] [--below PID] [--watch DIR] [--firewall COMMAND]
       Send telemetry and carry out signed tasks, until SIGTERM.
   posse sensor status [--state DIR]
       Who it is and how it fares, as JSON; also where it does not run.
 
   --state DIR   where identity, spool and state are kept; /var/lib/posse-sensor where nothing is said
                 ($POSSE_SENSOR_STATE)
+  --source      `ebpf`, `proc_connector`, or `auto`: the first that the kernel gives
+  For trials on a host that is used otherwise too; `posse demo` runs its sensor with them:
+  --below PID   tell only of what this process makes
+  --watch DIR   watch the files below this folder and no others
+  --firewall COMMAND
+                isolate with this in place of `nft`, for example `nsenter --net=/run/netns/trial nft`
 
 On the platform, as operations like all others (POSSE_URL, POSSE_TOKEN): posse sensor create, get, list, update,
 retire; see for example `posse sensor create --help`.
@@ -46,6 +53,12 @@ pub(crate) fn run(arguments: &[OsString]) -> anyhow::Result<()> {
     let state = take("--state").or_else(|| std::env::var("POSSE_SENSOR_STATE").ok());
     let state = state.map_or_else(|| PathBuf::from("/var/lib/posse-sensor"), PathBuf::from);
     let (platform, token, token_file) = (take("--platform"), take("--token"), take("--token-file"));
+    let trial = Trial {
+        source: take("--source"),
+        below: take("--below"),
+        watch: take("--watch"),
+        firewall: take("--firewall"),
+    };
     if let Some(flag) = flags.keys().next() {
         bail!("`{flag}` is no option of `posse sensor`; see `posse sensor --help`");
     }
@@ -76,7 +89,7 @@ pub(crate) fn run(arguments: &[OsString]) -> anyhow::Result<()> {
                     _ = interrupted.recv() => {}
                 }
             };
-            let config = sensor::Config::new(&state);
+            let config = trial.config(&state)?;
             sensor::run(config, Arc::new(SystemClock), Arc::new(SystemEntropy), stop).await?;
             anyhow::Ok(())
         })?,
@@ -87,6 +100,42 @@ pub(crate) fn run(arguments: &[OsString]) -> anyhow::Result<()> {
         _ => out.write_all(HELP.as_bytes())?,
     }
     Ok(())
+}
+
+/// Which part of a host a sensor sees, and what it isolates.
+struct Trial {
+    source: Option<String>,
+    below: Option<String>,
+    watch: Option<String>,
+    firewall: Option<String>,
+}
+
+impl Trial {
+    fn config(self, state: &std::path::Path) -> anyhow::Result<sensor::Config> {
+        let mut config = sensor::Config::new(state);
+        config.telemetry.choice = match self.source.as_deref() {
+            None | Some("auto") => sensor::Choice::Auto,
+            Some("ebpf") => sensor::Choice::Ebpf,
+            Some("proc_connector") => sensor::Choice::ProcConnector,
+            Some(other) => bail!("`{other}` is no source; say `auto`, `ebpf` or `proc_connector`"),
+        };
+        if let Some(pid) = self.below {
+            let pid: u32 = pid.parse().with_context(|| format!("`{pid}` is no number of a process"))?;
+            anyhow::ensure!(
+                std::path::Path::new(&format!("/proc/{pid}")).exists(),
+                "no process `{pid}` runs; start it before the sensor"
+            );
+            config.telemetry.below = Some(pid);
+        }
+        if let Some(folder) = self.watch {
+            let folder = std::fs::canonicalize(&folder).with_context(|| format!("`{folder}` cannot be watched"))?;
+            config.telemetry.files = Some(WatchList { folders: vec![(folder, 8)], ..WatchList::default() });
+        }
+        if let Some(command) = self.firewall {
+            config.firewall.command = command.split_whitespace().map(str::to_owned).collect();
+        }
+        Ok(config)
+    }
 }
 
 /// Flags with their values.

@@ -11,6 +11,7 @@ use crate::record::{
     TerminationFields,
 };
 use crate::source::Mode;
+use crate::telemetry::TelemetryOptions;
 use crate::users::Users;
 use ids::Timestamp;
 use std::collections::{HashMap, VecDeque};
@@ -27,6 +28,8 @@ struct Process {
     command_line: Option<Arc<str>>,
     uid: Option<u32>,
     container: Option<Arc<str>>,
+    /// It is, or was made by, the process that alone is of interest; everything is where the whole host is.
+    in_scope: bool,
 }
 
 /// The host, as records name it.
@@ -47,6 +50,7 @@ pub(crate) struct Enricher {
     sequence: u64,
     process_mode: Mode,
     lineage: Arc<Lineage>,
+    below: Option<u32>,
 }
 
 fn text(path: &Path) -> Arc<str> {
@@ -54,17 +58,18 @@ fn text(path: &Path) -> Arc<str> {
 }
 
 impl Enricher {
-    pub(crate) fn new(host: Host, hash_bytes_max: u64, process_mode: Mode, lineage: Arc<Lineage>) -> Self {
+    pub(crate) fn new(host: Host, options: &TelemetryOptions, process_mode: Mode, lineage: Arc<Lineage>) -> Self {
         let mut enricher = Self {
             host,
             known: HashMap::new(),
             latest: HashMap::new(),
             ended: VecDeque::new(),
-            programs: Programs::new(hash_bytes_max),
+            programs: Programs::new(options.hash_bytes_max),
             users: Users::default(),
             sequence: 0,
             process_mode,
             lineage,
+            below: options.below,
         };
         for stat in proc::processes() {
             enricher.look_up(stat.key);
@@ -75,17 +80,36 @@ impl Enricher {
         enricher
     }
 
-    /// The record of an observation; none for what only adds to what is known.
+    /// The record of an observation; none for what only adds to what is known, or is not of interest.
     pub(crate) fn record(&mut self, observation: Observation) -> Option<Record> {
-        match observation {
-            Observation::Connection(connection) => Some(self.connection(&connection)),
-            Observation::Exec(exec) => Some(self.exec(*exec)),
-            Observation::Exit(exit) => Some(self.exit(&exit)),
-            Observation::File(change) => Some(self.file(&change)),
+        let (key, sequence) = (self.actor(&observation), self.sequence);
+        let record = match observation {
+            Observation::Connection(connection) => self.connection(&connection),
+            Observation::Exec(exec) => self.exec(*exec),
+            Observation::Exit(exit) => self.exit(&exit),
+            Observation::File(change) => self.file(&change),
             Observation::Fork(fork) => {
                 self.fork(&fork);
-                None
+                return None;
             }
+        };
+        let of_interest =
+            self.below.is_none() || key.and_then(|key| self.known.get(&key)).is_some_and(|process| process.in_scope);
+        if !of_interest {
+            // What nobody is told leaves no gap.
+            self.sequence = sequence;
+        }
+        of_interest.then_some(record)
+    }
+
+    /// Whose doing an observation is.
+    fn actor(&self, observation: &Observation) -> Option<ProcessKey> {
+        match observation {
+            Observation::Connection(connection) => connection.key,
+            Observation::Exec(exec) => Some(exec.key),
+            Observation::Exit(exit) => Some(exit.key),
+            Observation::File(change) => self.latest.get(&change.pid).copied(),
+            Observation::Fork(fork) => Some(fork.key),
         }
     }
 
@@ -131,6 +155,7 @@ impl Enricher {
             command_line: Some(Arc::from(line)),
             uid: Some(details.uid),
             container: proc::container(&details.cgroups).map(Arc::from),
+            in_scope: self.below == Some(key.pid),
         };
         self.remember(key, process.clone());
         process
@@ -179,8 +204,11 @@ impl Enricher {
         let process = Process {
             image: exec.image.as_deref().map(text),
             command_line: arguments.map(|arguments| Arc::from(arguments.join(" "))),
-            uid: (exec.uid != u32::MAX).then_some(exec.uid).or(before.and_then(|process| process.uid)),
+            uid: (exec.uid != u32::MAX).then_some(exec.uid).or(before.as_ref().and_then(|process| process.uid)),
             container,
+            in_scope: self.below == Some(exec.key.pid)
+                || before.is_some_and(|process| process.in_scope)
+                || parent.as_ref().is_some_and(|(_, parent)| parent.in_scope),
         };
         self.remember(exec.key, process);
         let parent_user = parent.as_ref().and_then(|(_, parent)| parent.uid).map(|uid| self.users.name(uid));

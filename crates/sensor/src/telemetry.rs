@@ -48,11 +48,20 @@ pub struct TelemetryOptions {
     pub hash_bytes_max: u64,
     /// The host's name; none for the system's own.
     pub computer: Option<String>,
+    /// Only what this process makes, itself included: for trials on a host that is also used otherwise. It must run when the
+    /// sensor starts. None for the whole host.
+    pub below: Option<u32>,
 }
 
 impl Default for TelemetryOptions {
     fn default() -> Self {
-        Self { choice: Choice::Auto, files: Some(WatchList::default()), hash_bytes_max: 256 << 20, computer: None }
+        Self {
+            choice: Choice::Auto,
+            files: Some(WatchList::default()),
+            hash_bytes_max: 256 << 20,
+            computer: None,
+            below: None,
+        }
     }
 }
 
@@ -222,7 +231,7 @@ impl Local {
         let mode = mode?;
         let host = Host { computer: computer.into(), boot: boot.into() };
         let mut maker = Maker {
-            enricher: Enricher::new(host, options.hash_bytes_max, mode, Arc::clone(&local.lineage)),
+            enricher: Enricher::new(host, options, mode, Arc::clone(&local.lineage)),
             clock,
             sink,
             files: VecDeque::new(),

@@ -20,6 +20,10 @@ pub(crate) const CLASS: u32 = lake::DETECTION_CLASS;
 const INHERITED: [&str; 6] =
     ["device_hostname", "actor_user_name", "resource_uid", "cloud_account", "cloud_region", "status_id"];
 
+/// Fields by which correlations group and that name a host, or a process on it: those of Sysmon and of ours, and OCSF's.
+const HOST_FIELDS: [&str; 4] = ["Computer", "ComputerName", "Hostname", "device.hostname"];
+const PROCESS_FIELDS: [&str; 3] = ["ParentProcessGuid", "ProcessGuid", "process.uid"];
+
 /// A finding, for those who group findings into cases.
 #[derive(Clone, Debug)]
 pub struct Finding {
@@ -191,12 +195,32 @@ pub(crate) fn of_correlation(
             received: last.received,
             event_count: found.events.len(),
             evidence: json!({ "data": { "events": names, "group": group, "value": found.value } }),
-            observables: Vec::new(),
+            observables: host_of(&found.group).into_iter().collect(),
             columns: Vec::new(),
-            process: Value::Null,
+            process: process_of(&found.group),
             events: if events.is_empty() { vec![last.id] } else { events },
         },
     )
+}
+
+/// The value of the first of these fields that a correlation groups by.
+fn grouped<'a>(group: &'a [(String, String)], names: &[&str]) -> Option<&'a str> {
+    let found = group.iter().find(|(field, value)| names.contains(&field.as_str()) && !value.is_empty());
+    found.map(|(_, value)| value.as_str())
+}
+
+/// The host that a correlation is about, where it groups by one: a case joins by it.
+fn host_of(group: &[(String, String)]) -> Option<Observable> {
+    let host = grouped(group, &HOST_FIELDS)?.to_owned();
+    Some(Observable { kind: ObservableKind::Host, path: "device.hostname".to_owned(), type_id: 1, value: host })
+}
+
+/// The process that a correlation is about, where it groups by one and by its host.
+fn process_of(group: &[(String, String)]) -> Value {
+    match (grouped(group, &HOST_FIELDS), grouped(group, &PROCESS_FIELDS)) {
+        (Some(host), Some(uid)) => json!({ "host": host, "uid": uid }),
+        _ => Value::Null,
+    }
 }
 
 fn step(step: &ExplainStep) -> Value {

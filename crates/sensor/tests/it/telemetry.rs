@@ -5,8 +5,9 @@ use sensor::source::{Mode, WatchList};
 use sensor::{Choice, TelemetryOptions};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 fn options(choice: Choice) -> TelemetryOptions {
     TelemetryOptions { choice, files: None, computer: Some("host.test".to_owned()), ..TelemetryOptions::default() }
@@ -48,6 +49,33 @@ fn a_process_is_recorded_with_all_that_is_known() {
     let cat = seen.wait(1, |record| record["Category"] == "process_creation" && record["ParentProcessGuid"] == *guid);
     assert_eq!(text(&cat[0], "CommandLine"), "/bin/cat /dev/null");
     assert!(text(&cat[0], "ParentCommandLine").contains(&word));
+}
+
+#[test]
+fn only_what_one_process_makes_is_told_where_that_is_asked_for() {
+    if !has_ebpf("only_what_one_process_makes_is_told_where_that_is_asked_for") {
+        return;
+    }
+    let shell = |line: &str| {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", line]).stdin(Stdio::piped()).spawn().unwrap()
+    };
+    let word = marker("below");
+    // Both wait for a line before they do anything.
+    let script = format!("read line; (/bin/cat /dev/null; : {word}; exec sh -c 'true {word}')");
+    let (mut inside, mut beside) = (shell(&script), shell(&script));
+    let seen = Seen::start(&TelemetryOptions { below: Some(inside.id()), ..options(Choice::Ebpf) });
+    for child in [&mut beside, &mut inside] {
+        child.stdin.take().unwrap().write_all(b"go\n").unwrap();
+        assert!(child.wait().unwrap().success());
+    }
+    let own = inside.id();
+    seen.wait(1, |record| record["Category"] == "process_termination" && record["ProcessId"] == own);
+    let records = seen.stop();
+    assert_eq!(records.iter().filter(|record| creation(record, &word)).count(), 1, "{records:#?}");
+    assert_eq!(records.iter().filter(|record| creation(record, "/bin/cat /dev/null")).count(), 1, "{records:#?}");
+    let numbers: Vec<u64> = records.iter().map(|record| record["Sequence"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>(), "what is not told leaves no gap");
 }
 
 #[test]
