@@ -5,6 +5,7 @@ mod bench;
 mod case_feed;
 mod config;
 mod data_dir;
+mod demo;
 mod doctor;
 mod evaluate;
 mod hooks;
@@ -27,6 +28,8 @@ const SERVE: Other =
 
 const BENCH: Other = Other { name: "bench", about: "Measure this binary on this machine" };
 
+const DEMO: Other = Other { name: "demo", about: "See the whole line happen on this machine, for real" };
+
 const DOCTOR: Other =
     Other { name: "doctor", about: "Check whether this machine and a data folder are fit to run Posse" };
 
@@ -38,7 +41,8 @@ type OwnCommand = fn(&[std::ffi::OsString]) -> anyhow::Result<()>;
 
 fn main() -> ExitCode {
     let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
-    let own: [(Other, OwnCommand); 3] = [(SERVE, serve::run), (BENCH, bench::run), (DOCTOR, doctor::run)];
+    let own: [(Other, OwnCommand); 4] =
+        [(SERVE, serve::run), (DEMO, demo::run), (BENCH, bench::run), (DOCTOR, doctor::run)];
     for (other, run) in own {
         if arguments.get(1).is_some_and(|first| first == other.name) {
             return match run(arguments.get(2..).unwrap_or_default()) {
@@ -70,7 +74,7 @@ fn main() -> ExitCode {
     let program = Program {
         specs: api::specs(),
         version: env!("CARGO_PKG_VERSION"),
-        others: vec![SERVE, BENCH, DOCTOR, EVALUATE],
+        others: vec![SERVE, DEMO, BENCH, DOCTOR, EVALUATE],
         open_data_dir: Some(Box::new(move |folder| {
             let opened = Arc::clone(&opened);
             Box::pin(async move {

@@ -83,6 +83,7 @@ impl Enricher {
     /// The record of an observation; none for what only adds to what is known, or is not of interest.
     pub(crate) fn record(&mut self, observation: Observation) -> Option<Record> {
         let (key, sequence) = (self.actor(&observation), self.sequence);
+        let of_file = matches!(observation, Observation::File(_));
         let record = match observation {
             Observation::Connection(connection) => self.connection(&connection),
             Observation::Exec(exec) => self.exec(*exec),
@@ -93,8 +94,9 @@ impl Enricher {
                 return None;
             }
         };
-        let of_interest =
-            self.below.is_none() || key.and_then(|key| self.known.get(&key)).is_some_and(|process| process.in_scope);
+        let known = key.and_then(|key| self.known.get(&key));
+        // Of a watched file whose process ended before it was seen: told rather than lost.
+        let of_interest = self.below.is_none() || known.map_or(of_file, |process| process.in_scope);
         if !of_interest {
             // What nobody is told leaves no gap.
             self.sequence = sequence;

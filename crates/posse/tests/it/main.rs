@@ -1,5 +1,12 @@
 //! The binary, run as scripts run it: `posse evaluate` on a small recording of our own and on calls that somebody was talked
-//! into.
-#![expect(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
+//! into; `posse demo` as this machine allows.
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
+mod demo;
 mod evaluate;
