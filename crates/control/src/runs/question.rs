@@ -13,7 +13,7 @@ use store::{Agent, AgentState, Changes, Run, RunState, Stored};
 use tokio::time::{Instant, timeout_at};
 
 /// How often a run that waits for its model looks whether it may go on.
-const LOOK: Duration = Duration::from_millis(200);
+const LOOK: Duration = Duration::from_millis(100);
 /// How much longer than its budget allows a model may take before it is left alone: its own bound comes first.
 const GRACE: Duration = Duration::from_millis(500);
 
