@@ -133,7 +133,8 @@ impl Growth {
     /// Whose launch, and whose children, nobody was asked for yet.
     fn wanted(&self) -> (BTreeSet<String>, BTreeSet<String>) {
         let up = self.above.iter().map(|(uid, _)| uid).filter(|uid| !self.asked_up.contains(*uid)).cloned().collect();
-        let open = self.below.iter().filter(|(uid, depth)| **depth < self.generations && !self.asked_down.contains(*uid));
+        let open =
+            self.below.iter().filter(|(uid, depth)| **depth < self.generations && !self.asked_down.contains(*uid));
         (up, open.map(|(uid, _)| uid.clone()).collect())
     }
 

@@ -3,6 +3,7 @@
 
 use crate::config::{self, Config};
 use anyhow::{Context as _, bail};
+use journal::{Disk as _, Folder};
 use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::io::{Read as _, Write as _};
@@ -172,9 +173,8 @@ fn secrets(folder: &Path) -> Check {
 fn free(folder: &Path) -> Check {
     let place = existing(folder);
     let advice = "give the folder more room; on a full disk ingest is refused with 503 until there is room again";
-    match rustix::fs::statvfs(place) {
-        Ok(stat) => {
-            let bytes = stat.f_bavail.saturating_mul(stat.f_frsize);
+    match Folder::open(place).and_then(|folder| folder.free_bytes()) {
+        Ok(bytes) => {
             let state = match bytes {
                 0..FREE_FAIL => State::Fail,
                 FREE_FAIL..FREE_WARN => State::Warn,
@@ -189,21 +189,24 @@ fn free(folder: &Path) -> Check {
 /// How long the disk takes to make a small append durable: each acknowledgement waits for one.
 fn syncs(folder: &Path) -> Check {
     let advice = "use a disk of its own, or one with a power-safe cache; grouping hides some of it under load";
-    let file = existing(folder).join(format!(".posse-doctor-sync-{}", std::process::id()));
-    let timed = || -> std::io::Result<Vec<Duration>> {
-        let mut open = std::fs::File::create(&file)?;
-        let mut times = Vec::with_capacity(SYNCS);
+    let name = format!(".posse-doctor-sync-{}", std::process::id());
+    let timed = |folder: &Folder| -> std::io::Result<Vec<Duration>> {
+        let file = folder.create(&name)?;
+        let (mut times, mut offset) = (Vec::with_capacity(SYNCS), 0_u64);
         for _ in 0..SYNCS {
             let since = Instant::now();
-            open.write_all(&[0x70; 4096])?;
-            open.sync_data()?;
+            offset += u64::try_from(file.write_at(&[0x70; 4096], offset)?).unwrap_or(0);
+            file.sync()?;
             times.push(since.elapsed());
         }
         Ok(times)
     };
-    let times = timed();
-    // Left over where the folder went away meanwhile; nothing to be done then.
-    let _ = std::fs::remove_file(&file);
+    let times = Folder::open(existing(folder)).and_then(|folder| {
+        let times = timed(&folder);
+        // Left over where the folder went away meanwhile; nothing to be done then.
+        let _ = folder.remove(&name);
+        times
+    });
     match times {
         Ok(mut times) => {
             times.sort_unstable();

@@ -232,7 +232,8 @@ async fn an_agent_that_is_driven_from_outside_keeps_to_its_charter() {
     assert!(outside.body["detail"].as_str().unwrap().contains("outside the charter"), "{}", outside.body);
     let isolate = json!({ "sensor": scene.sensor, "reason": "x" });
     let shadow = platform.call(&token, "action.isolate_host", &isolate).await;
-    assert_eq!(shadow.status, 403, "in shadow it does not even ask: {}", shadow.body);
+    // It may not see the sensor either, so that it may not be told that there is one.
+    assert!([403, 404].contains(&shadow.status), "in shadow it does not even ask: {}", shadow.body);
 }
 
 #[tokio::test]

@@ -152,7 +152,8 @@ async fn what_a_model_asks_for_beside_its_charter_is_refused_on_the_record() {
     assert_eq!(read["state"], "done", "{read}");
     let all = asked(&provider);
     let told = all.last().unwrap().to_string();
-    assert!(told.contains("Denied:") && told.contains("Not carried out"), "{told}");
+    // It may see neither: what is hidden from it is not told apart from what is not there.
+    assert_eq!(told.matches("Not carried out (not-found)").count(), 2, "{told}");
     let tenant = platform.done(&cast.chief.token, "tenant.get", &json!({ "tenant": cast.own })).await;
     assert_eq!(tenant["state"], "active");
 }
@@ -226,7 +227,12 @@ async fn a_run_goes_on_after_a_restart_and_pays_once() {
     let run = start(&platform, &cast, &agent, &case).await;
     platform.until("the second question", async || (asked(&provider).len() == 2).then_some(())).await;
     let platform = platform.restart().await;
-    platform.clock.advance(Duration::from_secs(20));
+    // The lease of the worker that is gone runs out, and the job waits a moment before it is tried again.
+    let again = async || {
+        platform.clock.advance(Duration::from_millis(50));
+        (asked(&provider).len() == 3).then_some(())
+    };
+    platform.until("the question to be asked again", again).await;
     let read = until(&platform, &cast, &run, &ENDED).await;
     assert_eq!((&read["state"], &read["spent"]["steps"]), (&json!("done"), &json!(3)), "{read}");
     assert_eq!(asked(&provider).len(), 3, "the answered question is not asked again");

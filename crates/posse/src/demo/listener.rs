@@ -29,13 +29,20 @@ fn tell(line: &str) {
 
 fn serve(mut stream: TcpStream, payload: &str) {
     let mut bytes = [0_u8; REQUEST_BYTES_MAX];
-    let mut calls = 0_u64;
+    let (mut calls, mut request) = (0_u64, Vec::new());
     while let Ok(count @ 1..) = stream.read(&mut bytes) {
-        let said = bytes.get(..count).map(String::from_utf8_lossy).unwrap_or_default();
-        if said.starts_with("GET ") {
+        let said = bytes.get(..count).unwrap_or_default();
+        if !request.is_empty() || said.starts_with(b"GET ") {
+            request.extend_from_slice(said);
+            if !request.ends_with(b"\r\n\r\n") && request.len() < REQUEST_BYTES_MAX {
+                continue;
+            }
             tell("payload");
             // A client that went away got nothing.
             let _ = write!(stream, "HTTP/1.0 200 OK\r\ncontent-length: {}\r\n\r\n{payload}", payload.len());
+            // Closing with something unread would take the answer back: the other side ends it.
+            let _ = stream.shutdown(std::net::Shutdown::Write);
+            while let Ok(1..) = stream.read(&mut bytes) {}
             return;
         }
         calls += 1;
