@@ -49,11 +49,14 @@ struct Watcher {
     definition: Arc<Definition>,
 }
 
+/// All of them.
+type Watchers = Arc<Vec<Arc<Watcher>>>;
+
 /// What is known of watchers without asking the store.
 #[derive(Default)]
 pub(crate) struct WatchBoard {
     /// Those of a generation of agents and definitions.
-    watchers: RwLock<Option<(u64, Arc<Vec<Arc<Watcher>>>)>>,
+    watchers: RwLock<Option<(u64, Watchers)>>,
     /// Definitions by charter.
     definitions: RwLock<HashMap<String, Arc<Definition>>>,
     /// The slots of schedules that were seen to.
@@ -213,7 +216,7 @@ impl Control {
     }
 
     /// All active agents with triggers, as the store had them at its newest change of agents.
-    async fn watchers(&self) -> Result<Arc<Vec<Arc<Watcher>>>, Refusal> {
+    async fn watchers(&self) -> Result<Watchers, Refusal> {
         let board = &self.runs.watch;
         let generation = self.store.generation(&[Agent::KIND, AgentDefinition::KIND]);
         if let Some((of, known)) = board.watchers.read().unwrap_or_else(PoisonError::into_inner).as_ref()

@@ -168,14 +168,14 @@ async fn opened(
         loop {
             let path = format!("/v1/cases?tenant={tenant}&limit=100{cursor}");
             let page: Value = serde_json::from_str(&server.call("GET", &path, token, "").await?)?;
-            for case in page["items"].as_array().into_iter().flatten() {
-                let id = case["id"].as_str().context("a case has an id")?;
+            for case in part(&page, "/items").as_array().into_iter().flatten() {
+                let id = part(case, "/id").as_str().context("a case has an id")?;
                 cases.push(Opened { tenant: tenant.clone(), case: id.to_owned() });
                 hosts.extend(
-                    case["hosts"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned),
+                    part(case, "/hosts").as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned),
                 );
             }
-            match page["next_cursor"].as_str() {
+            match part(&page, "/next_cursor").as_str() {
                 Some(next) => cursor = format!("&cursor={next}"),
                 None => break,
             }
@@ -187,7 +187,7 @@ async fn opened(
 /// The shipped triage agent at the provider, active.
 async fn agent(server: &Served, token: &str) -> anyhow::Result<String> {
     let me: Value = serde_json::from_str(&server.call("GET", "/v1/me", token, "").await?)?;
-    let owner = me["principal"].as_str().context("the caller is somebody")?;
+    let owner = part(&me, "/principal").as_str().context("the caller is somebody")?;
     let made = json!({ "name": "triage", "purpose": "judges cases", "owner": owner }).to_string();
     let agent =
         text_field(&server.call("POST", "/v1/agents", token, &made).await?, "id").context("an agent has an id")?;
@@ -287,10 +287,16 @@ async fn ended(server: &Served, token: &str, runs: &[String]) -> anyhow::Result<
             let asked = request("GET", &format!("/v1/runs/{run}"), token, "");
             tokio::io::AsyncWriteExt::write_all(&mut stream, &asked).await?;
             let told: Value = serde_json::from_str(&super::load::answer(&mut stream, &mut buffer).await?)?;
-            let time = |field: &str| anyhow::Ok(told[field].as_str().context("a run has times")?.parse::<Timestamp>()?);
-            match told["state"].as_str() {
+            let time = |field: &str| {
+                anyhow::Ok(told.get(field).and_then(Value::as_str).context("a run has times")?.parse::<Timestamp>()?)
+            };
+            match part(&told, "/state").as_str() {
                 Some("done") => {
-                    all.push((time("created_at")?, time("updated_at")?, told["spent"]["steps"].as_u64().unwrap_or(0)));
+                    all.push((
+                        time("created_at")?,
+                        time("updated_at")?,
+                        part(&told, "/spent/steps").as_u64().unwrap_or(0),
+                    ));
                     break;
                 }
                 Some("queued" | "running") if Instant::now() < deadline => {
@@ -312,11 +318,11 @@ async fn calls(server: &Served, token: &str, runs: &[String]) -> anyhow::Result<
         let path = format!("/v1/runs/{run}/transcript?limit=1000");
         let page: Value = serde_json::from_str(&server.call("GET", &path, token, "").await?)?;
         let mut asked: Option<(String, Timestamp)> = None;
-        for step in page["items"].as_array().into_iter().flatten() {
-            let at: Timestamp = step["at"].as_str().context("a step has a time")?.parse()?;
-            match step["kind"].as_str() {
+        for step in part(&page, "/items").as_array().into_iter().flatten() {
+            let at: Timestamp = part(step, "/at").as_str().context("a step has a time")?.parse()?;
+            match part(step, "/kind").as_str() {
                 Some("called") => {
-                    let operation = step["entry"]["operation"].as_str().unwrap_or("?");
+                    let operation = part(step, "/entry/operation").as_str().unwrap_or("?");
                     asked = Some((operation.to_owned(), at));
                 }
                 Some("replied") => {
@@ -352,20 +358,22 @@ async fn documented(server: &Served, token: &str, cases: &[Opened]) -> anyhow::R
     for (place, one) in cases.iter().enumerate() {
         let path = format!("/v1/cases/{}", one.case);
         let told: Value = serde_json::from_str(&server.call("GET", &path, token, "").await?)?;
-        let concluded = &told["case"]["conclusion"];
-        let verdict = concluded["verdict"].as_str().with_context(|| format!("case {} has no verdict", one.case))?;
+        let concluded = part(&told, "/case/conclusion");
+        let verdict =
+            part(concluded, "/verdict").as_str().with_context(|| format!("case {} has no verdict", one.case))?;
         *verdicts.entry(verdict.to_owned()).or_default() += 1;
-        let claims = concluded["claims"].as_array().into_iter().flatten();
-        let cited: Vec<&Value> = claims.flat_map(|claim| claim["citations"].as_array().into_iter().flatten()).collect();
+        let claims = part(concluded, "/claims").as_array().into_iter().flatten();
+        let cited: Vec<&Value> =
+            claims.flat_map(|claim| part(claim, "/citations").as_array().into_iter().flatten()).collect();
         citations += cited.len();
         fewest = fewest.min(cited.len());
         if place % 50 == 0 {
             for cite in cited {
-                let Some(event) = cite["event"].as_str() else { continue };
+                let Some(event) = part(cite, "/event").as_str() else { continue };
                 tried += 1;
                 let path = format!("/v1/events/id/{event}?tenant={}", one.tenant);
                 let found = server.call("GET", &path, token, "").await?;
-                let quotes = cite["quotes"].as_array().into_iter().flatten().filter_map(Value::as_str);
+                let quotes = part(cite, "/quotes").as_array().into_iter().flatten().filter_map(Value::as_str);
                 let whole = found.replace("\\\\", "\\");
                 resolved += usize::from(quotes.into_iter().all(|quote| found.contains(quote) || whole.contains(quote)));
             }
@@ -374,6 +382,11 @@ async fn documented(server: &Served, token: &str, cases: &[Opened]) -> anyhow::R
     let verdicts = json!(verdicts);
     let citations = round(float(citations) / float(cases.len().max(1)));
     Ok(Documented { citations, fewest, resolved, tried, verdicts })
+}
+
+/// What stands at a place of a document; nothing is null.
+fn part<'a>(value: &'a Value, place: &str) -> &'a Value {
+    value.pointer(place).unwrap_or(&Value::Null)
 }
 
 fn float(count: usize) -> f64 {
