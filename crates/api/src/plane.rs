@@ -463,6 +463,10 @@ pub trait DataPlane: Send + Sync {
     /// A problem where nothing was taken over.
     fn set_rules(&self, tenant: TenantId, rules: RuleSet) -> Result<RuleReport, Problem>;
 
+    /// Every tenant's setup and rules were told: what the log holds may be read with them. Before this, records are
+    /// taken and made durable, and nothing is read, so that no record misses rules that were there before it.
+    fn begin(&self);
+
     /// Run a rule over what the lake holds.
     fn backtest<'a>(
         &'a self,

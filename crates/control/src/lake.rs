@@ -230,7 +230,7 @@ impl Control {
         if let Err(problem) = plane.set_up(setup) {
             tracing::error!(%tenant, %problem, "the data plane does not take over what is known of a tenant");
         }
-        Ok(())
+        self.carry_first_rules(plane.as_ref(), tenant).await
     }
 
     /// Run what was asked of the lake until `stop` says so; apart from the other rounds, because a compaction takes long.

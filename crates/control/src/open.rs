@@ -137,6 +137,10 @@ impl Opened {
         }
         control.load_kill_switch().await?;
         control.set_up_all().await?;
+        if let Some(plane) = &control.plane {
+            control.carry_rules(plane.as_ref()).await?;
+            plane.begin();
+        }
         control.bootstrap(deliver).await?;
         Ok(control)
     }

@@ -13,9 +13,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use store::{Rule, RuleException, RulePack, RulePackAssignment, RulePackRule, RuleVersion, Snapshot, Stored, Tenant};
 
-/// The kinds of documents from which rule sets are made.
-const KINDS: [&str; 7] =
-    ["rule", "rule_exception", "rule_pack", "rule_pack_assignment", "rule_pack_rule", "rule_version", "tenant"];
+/// The kinds of documents from which rule sets are made, beside the tenants.
+const KINDS: [&str; 6] =
+    ["rule", "rule_exception", "rule_pack", "rule_pack_assignment", "rule_pack_rule", "rule_version"];
 
 /// The id of the pack that ships.
 pub(crate) fn shipped_id() -> RulePackId {
@@ -24,7 +24,6 @@ pub(crate) fn shipped_id() -> RulePackId {
 
 /// Everything that rule sets are made of.
 pub(crate) struct RuleStock {
-    tenants: Vec<TenantId>,
     /// The provider's running rules, which run everywhere.
     provider: Option<Arc<api::RulePack>>,
     own: BTreeMap<TenantId, Vec<api::RuleText>>,
@@ -38,7 +37,6 @@ pub(crate) struct RuleStock {
 impl RuleStock {
     /// Read it all; the snapshot is the provider's.
     pub(crate) async fn read(snapshot: &Snapshot) -> Result<Self, Refusal> {
-        let tenants = all::<Tenant>(snapshot).await?.into_iter().map(|tenant| tenant.value.id).collect();
         let (mut own, mut provider) = (BTreeMap::<TenantId, Vec<api::RuleText>>::new(), Vec::new());
         let mut versions = HashMap::new();
         for head in running(snapshot).await? {
@@ -82,7 +80,7 @@ impl RuleStock {
             exceptions.entry(one.value.tenant).or_default().push(one.value);
         }
         let provider = (!provider.is_empty()).then(|| Arc::new(pack_of(provider)));
-        Ok(Self { tenants, provider, own, packs, assigned, exceptions, versions })
+        Ok(Self { provider, own, packs, assigned, exceptions, versions })
     }
 
     /// What runs in a tenant now.
@@ -174,12 +172,15 @@ pub(crate) fn shipped_pack() -> Arc<api::RulePack> {
 #[derive(Default)]
 pub(crate) struct RuleBoard {
     applied: Mutex<Applied>,
+    /// What was read last, and the state of the documents that it was read from. Held by whoever carries rules over:
+    /// an older set must not come after a newer one.
+    stock: tokio::sync::Mutex<Option<(u64, RuleStock)>>,
 }
 
 #[derive(Default)]
 struct Applied {
-    /// State of the documents at which the last round found nothing left.
-    generation: Option<u64>,
+    /// States of the tenants and of the other documents at which the last round found nothing left.
+    generation: Option<(u64, u64)>,
     /// When the next exception expires.
     again_at: Option<Timestamp>,
     tenants: HashMap<TenantId, Carried>,
@@ -236,18 +237,35 @@ impl Control {
         Ok(RuleStock::read(&self.store.snapshot(Scope::Provider)).await?.set_of(tenant, self.now()))
     }
 
+    /// Give a new tenant its rules, so that they run before it is told that records may be sent.
+    pub(crate) async fn carry_first_rules(&self, plane: &dyn DataPlane, tenant: TenantId) -> Result<(), Refusal> {
+        if self.rules.lock().tenants.contains_key(&tenant) {
+            return Ok(());
+        }
+        self.carry_rules(plane).await
+    }
+
     /// Carry what is committed over to the data plane: every tenant whose set is another than the one it has.
     pub(crate) async fn carry_rules(&self, plane: &dyn DataPlane) -> Result<(), Refusal> {
-        let (generation, now) = (self.store.generation(&KINDS), self.now());
+        let mut kept = self.rules.stock.lock().await;
+        let now = self.now();
+        let (of_tenants, of_rules) = (self.store.generation(&["tenant"]), self.store.generation(&KINDS));
+        let generation = (of_tenants, of_rules);
         {
             let applied = self.rules.lock();
             if applied.generation == Some(generation) && applied.again_at.is_none_or(|at| at > now) {
                 return Ok(());
             }
         }
-        let stock = RuleStock::read(&self.store.snapshot(Scope::Provider)).await?;
+        let snapshot = self.store.snapshot(Scope::Provider);
+        let tenants: BTreeSet<TenantId> =
+            all::<Tenant>(&snapshot).await?.iter().map(|tenant| tenant.value.id).collect();
+        if kept.as_ref().is_none_or(|(read_at, _)| *read_at != of_rules) {
+            *kept = Some((of_rules, RuleStock::read(&snapshot).await?));
+        }
+        let Some((_, stock)) = kept.as_ref() else { return Ok(()) };
         let mut complete = true;
-        for tenant in &stock.tenants {
+        for tenant in &tenants {
             let set = stock.set_of(*tenant, now);
             let digest = set.digest.clone();
             let texts = set.rules.iter().chain(set.packs.iter().flat_map(|pack| &pack.rules));
@@ -277,7 +295,7 @@ impl Control {
         let mut applied = self.rules.lock();
         applied.again_at = ends.min();
         applied.generation = complete.then_some(generation);
-        applied.tenants.retain(|tenant, _| stock.tenants.contains(tenant));
+        applied.tenants.retain(|tenant, _| tenants.contains(tenant));
         Ok(())
     }
 }

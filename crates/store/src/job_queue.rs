@@ -19,6 +19,9 @@ const CLAIM_MAX: u32 = 64;
 /// Owners looked at in one claim; the others have their turn in the next.
 const OWNERS_MAX: usize = 256;
 
+/// A dead worker says more of the process than of the job: after this many attempts the pause does not grow (16 s at most).
+const ORPHAN_ATTEMPTS: u32 = 5;
+
 /// Who was served last, for each kind of job.
 pub(crate) type Turns = Arc<Mutex<HashMap<String, String>>>;
 
@@ -76,6 +79,16 @@ impl Jobs {
         let progress = progress.map(|(permille, text)| (permille.min(1000), text.replace('\0', "")));
         let (id, worker, attempt) = (held.job.id.to_string(), held.worker.clone(), held.attempt);
         self.store.errand(Heartbeat { id, worker, attempt, now, until: now.plus(lease), progress }).await
+    }
+
+    /// Give a job back unfinished, for anybody to take up at once: this worker stops. It counts as no attempt.
+    ///
+    /// # Errors
+    /// [`CommitError::LeaseLost`] where the job was cancelled or another worker has it.
+    pub async fn give_back(&self, held: &Lease) -> Result<(), CommitError> {
+        let now = self.store.clock.now();
+        let (id, worker, attempt) = (held.job.id.to_string(), held.worker.clone(), held.attempt);
+        self.store.errand(GiveBack { id, worker, attempt, now }).await
     }
 
     async fn put_back(&self, now: Timestamp) -> Result<(), CommitError> {
@@ -220,6 +233,32 @@ impl Errand for Heartbeat {
     }
 }
 
+struct GiveBack {
+    id: String,
+    worker: String,
+    attempt: u32,
+    now: Timestamp,
+}
+
+impl Errand for GiveBack {
+    type Answer = ();
+    const TOUCHES: &'static str = "job";
+
+    fn changed((): &()) -> bool {
+        true
+    }
+
+    fn run<'r>(&'r self, connection: &'r mut Connection) -> BoxFuture<'r, Result<(), Undone>> {
+        Box::pin(async move {
+            let row = values![&self.id, &self.worker, i64::from(self.attempt), self.now.as_micros()];
+            if connection.execute(statement::JOB_GIVE_BACK, row).await? != 1 {
+                return Err(Undone::Refused(CommitError::LeaseLost { id: self.id.clone() }));
+            }
+            Ok(())
+        })
+    }
+}
+
 /// Jobs whose lease ran out: back into the queue after a pause, or dead after their last attempt.
 struct PutBack {
     now: Timestamp,
@@ -241,7 +280,7 @@ impl Errand for PutBack {
             for row in &expired {
                 let attempts = u32::try_from(row.int(1)?).unwrap_or(u32::MAX);
                 let state = if row.int(1)? >= row.int(2)? { "dead" } else { "queued" };
-                let run_at = self.now.plus(backoff(attempts, self.entropy.as_ref())).as_micros();
+                let run_at = self.now.plus(backoff(attempts.min(ORPHAN_ATTEMPTS), self.entropy.as_ref())).as_micros();
                 let row = values![row.text(0)?, state, run_at, "the worker was not heard of any more", now];
                 connection.execute(statement::JOB_REQUEUE, row).await?;
             }

@@ -108,6 +108,8 @@ statements! {
          WHERE id = $1 AND state = 'queued' AND run_at <= $4 RETURNING ", job_columns!());
     JOB_HEARTBEAT = "UPDATE job SET lease_until = $4, updated_at = $5 \
         WHERE id = $1 AND state = 'leased' AND lease_worker = $2 AND attempts = $3";
+    JOB_GIVE_BACK = "UPDATE job SET state = 'queued', attempts = attempts - 1, run_at = $4, lease_worker = NULL, \
+        lease_until = NULL, updated_at = $4 WHERE id = $1 AND state = 'leased' AND lease_worker = $2 AND attempts = $3";
     JOB_PROGRESS = "UPDATE job SET progress_permille = $2, progress_text = $3 WHERE id = $1";
     JOB_EXPIRED = "SELECT id, attempts, attempts_max FROM job WHERE state = 'leased' AND lease_until < $1 \
         ORDER BY lease_until LIMIT $2";

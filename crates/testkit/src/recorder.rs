@@ -336,6 +336,8 @@ impl DataPlane for Recorder {
         Ok(RuleReport { running: u32::try_from(running).unwrap_or(u32::MAX), faults: Vec::new() })
     }
 
+    fn begin(&self) {}
+
     fn backtest<'a>(
         &'a self,
         scope: &'a Scope,

@@ -52,7 +52,10 @@ impl Turn<'_> {
         };
         let at = self.control.now();
         match heard {
-            Heard::Left => return Ok(ControlFlow::Break(())),
+            Heard::Left => {
+                self.give_back().await?;
+                return Ok(ControlFlow::Break(()));
+            }
             Heard::Gone => {
                 self.let_go().await?;
                 return Ok(ControlFlow::Break(()));

@@ -120,7 +120,12 @@ impl<'a> Turn<'a> {
                 }
             }
         }
-        Ok(())
+        self.give_back().await
+    }
+
+    /// This process stops: whoever takes the run up goes on where its journal ends, at once.
+    pub(super) async fn give_back(&self) -> Result<(), Refusal> {
+        Ok(self.control.store.jobs().give_back(self.lease).await?)
     }
 
     /// Say now and then that this worker is alive.

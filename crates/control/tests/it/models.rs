@@ -215,3 +215,25 @@ async fn the_kill_switch_ends_a_run_that_waits_for_its_model() {
         assert!(begun.elapsed() < Duration::from_secs(5), "{how}: {:?}", begun.elapsed());
     }
 }
+
+#[tokio::test]
+async fn a_run_goes_on_after_a_restart_and_pays_once() {
+    let turns = |case: &Value| {
+        let slow = Say::finish("done").after(Duration::from_secs(3));
+        vec![Say::call("case.get", json!({ "case": case })), slow]
+    };
+    let (platform, cast, provider, case) = scene("openai", "", turns).await;
+    let agent = agent_with(&platform, &cast, "investigator", &shipped("triage-model")).await;
+    let run = start(&platform, &cast, &agent, &case).await;
+    platform.until("the second question", async || (asked(&provider).len() == 2).then_some(())).await;
+    let platform = platform.restart().await;
+    // The lease of the worker that is gone runs out, and the job waits a moment before it is tried again.
+    let again = async || {
+        platform.clock.advance(Duration::from_millis(50));
+        (asked(&provider).len() == 3).then_some(())
+    };
+    platform.until("the question to be asked again", again).await;
+    let read = until(&platform, &cast, &run, &ENDED).await;
+    assert_eq!((&read["state"], &read["spent"]["steps"]), (&json!("done"), &json!(3)), "{read}");
+    assert_eq!(asked(&provider).len(), 3, "the answered question is not asked again");
+}

@@ -190,6 +190,10 @@ impl DataPlane for Plane {
         Ok(report)
     }
 
+    fn begin(&self) {
+        self.0.shared.begin();
+    }
+
     fn backtest<'a>(
         &'a self,
         scope: &'a Scope,

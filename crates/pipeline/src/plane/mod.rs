@@ -28,7 +28,7 @@ use journal::{Journal, OpenError, Position};
 use lake::{Lake, Writer};
 use runner::{Shared, Threads};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 use thiserror::Error;
 
@@ -127,8 +127,8 @@ impl std::fmt::Debug for Plane {
 }
 
 impl Plane {
-    /// Open the log, go on where the lake's cursor says, start the threads. Call it within a tokio runtime, in which
-    /// files are written.
+    /// Open the log and start the threads, which go on where the lake's cursor says once [`api::DataPlane::begin`] was
+    /// called. Call it within a tokio runtime, in which files are written.
     ///
     /// # Errors
     /// [`PlaneError`].
@@ -159,6 +159,8 @@ impl Plane {
             fares: Mutex::default(),
             sink: options.findings,
             pace: options.pace,
+            begun: Mutex::new(false),
+            begins: Condvar::new(),
             stop: false.into(),
             batches: 0.into(),
             findings: 0.into(),
@@ -214,14 +216,15 @@ impl Plane {
         });
     }
 
-    /// Take nothing more, put everything that was taken into files, end the threads. Later calls do nothing.
+    /// Take nothing more, put everything that was taken into files, end the threads. Later calls do nothing. What was
+    /// taken before reading began stays in the log.
     pub async fn stop(&self) {
         let threads = self.0.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(threads) = threads else { return };
         let (journal, shared) = (self.0.journal.clone(), Arc::clone(&self.0.shared));
         let ended = tokio::task::spawn_blocking(move || {
             journal.close();
-            shared.stop.store(true, std::sync::atomic::Ordering::Release);
+            shared.end();
             threads.join();
         });
         if let Err(error) = ended.await {

@@ -14,7 +14,7 @@ use lake::{Chunk, HotSize, Writer};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -74,6 +74,9 @@ pub(crate) struct Shared {
     pub(crate) fares: Mutex<Fares>,
     pub(crate) sink: Option<Arc<dyn FindingSink>>,
     pub(crate) pace: Pace,
+    /// Whether reading the log may begin; and who waits for it.
+    pub(crate) begun: Mutex<bool>,
+    pub(crate) begins: Condvar,
     pub(crate) stop: AtomicBool,
     /// Batches whose rows can be found, and findings made.
     pub(crate) batches: AtomicU64,
@@ -102,6 +105,27 @@ impl Shared {
 
     fn stopping(&self) -> bool {
         self.stop.load(Ordering::Acquire)
+    }
+
+    /// Let the log be read.
+    pub(crate) fn begin(&self) {
+        *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.begins.notify_all();
+    }
+
+    /// Let reading end where the log ends, or at once where it has not begun.
+    pub(crate) fn end(&self) {
+        // Under the lock, so that a reader between its look and its wait does not miss it.
+        let _begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        self.stop.store(true, Ordering::Release);
+        self.begins.notify_all();
+    }
+
+    /// Wait until the log may be read; whether it may.
+    fn begins(&self) -> bool {
+        let begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let waits = |begun: &mut bool| !*begun && !self.stopping();
+        *self.begins.wait_while(begun, waits).unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -190,6 +214,9 @@ impl Threads {
 
 /// Read the log to its end, then wait for more; ends when it is told to and nothing is left.
 fn read(shared: &Shared, journal: &Journal, from: Position, out: &SyncSender<Work>) {
+    if !shared.begins() {
+        return;
+    }
     let mut reader = journal.reader(from);
     let mut sent = from;
     for number in 0.. {

@@ -142,6 +142,13 @@ impl Bed {
     }
 
     pub(crate) async fn open(&self, pace: Pace) -> Plane {
+        let plane = self.open_waiting(pace).await;
+        plane.begin();
+        plane
+    }
+
+    /// A plane that does not read its log yet.
+    pub(crate) async fn open_waiting(&self, pace: Pace) -> Plane {
         let limits = Limits { threads: 1, time_max: Duration::from_secs(60), ..Limits::default() };
         let options = lake::Options {
             folder: self.folder.path().to_owned(),

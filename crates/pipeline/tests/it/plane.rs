@@ -3,6 +3,7 @@
 use crate::bed::{Bed, ask, caught_up, deliver, lazy, ndjson, tenant};
 use api::{DataPlane as _, Protocol, RuleSet, RuleText, SourceSetup, TenantSetup};
 use ids::{Scope, Text};
+use pipeline::Plane;
 use serde_json::{Value, json};
 
 const CLOUDTRAIL: &str = r#"{"eventVersion":"1.08","eventSource":"iam.amazonaws.com","eventName":"CreateUser","eventTime":"2026-11-22T10:00:00Z","awsRegion":"us-east-1","sourceIPAddress":"198.51.100.7","userIdentity":{"type":"IAMUser","userName":"eve","arn":"arn:aws:iam::1:user/eve","accountId":"1"},"requestParameters":{"userName":"backdoor"},"eventID":"1"}"#;
@@ -166,6 +167,28 @@ async fn rules_make_findings_beside_the_events() {
         assert_eq!(told.iter().map(|finding| finding.rule_uid.as_str()).collect::<Vec<_>>(), ["user", "many"]);
         assert_eq!(told[1].events.len(), 2);
     }
+    plane.stop().await;
+}
+
+/// A log that was read before its tenant's rules were there lost findings without a word.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_read_before_the_rules_are_there() {
+    let bed = Bed::new(5);
+    let plane = bed.open_waiting(lazy()).await;
+    assert_eq!(deliver(&plane, ndjson(CLOUDTRAIL.to_owned())).await.status, 200);
+    plane.stop().await;
+    let found = async |plane: &Plane| ask(plane, "SELECT rule_uid FROM events").await.len();
+    assert_eq!(found(&plane).await, 0, "it was never told to begin");
+
+    let plane = bed.open_waiting(lazy()).await;
+    let text = "title: A user was made\nid: user\nlevel: high\nlogsource: {product: aws, service: cloudtrail}\n\
+                detection: {selection: {eventName: CreateUser}, condition: selection}\n";
+    let set = RuleSet { digest: "one".to_owned(), rules: vec![rule("user", text)], ..RuleSet::default() };
+    plane.set_rules(tenant(), set).unwrap();
+    assert!(!plane.caught_up());
+    plane.begin();
+    caught_up(&plane).await;
+    assert_eq!((found(&plane).await, plane.findings()), (2, 1), "what was logged before is judged");
     plane.stop().await;
 }
 

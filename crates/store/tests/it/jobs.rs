@@ -122,6 +122,23 @@ async fn a_dead_workers_job_goes_to_another_and_the_first_cannot_end_it() {
 }
 
 #[tokio::test]
+async fn a_job_given_back_is_taken_up_at_once_and_counts_no_attempt() {
+    each_engine(async |world| {
+        enqueue(world, vec![job(world, "j", None)]).await;
+        let jobs = world.store.jobs();
+        let first = jobs.claim("w1", "scan", 1, LEASE).await.unwrap().pop().unwrap();
+        jobs.give_back(&first).await.unwrap();
+        let twice = jobs.give_back(&first).await;
+        assert!(matches!(twice, Err(CommitError::LeaseLost { .. })), "{twice:?}");
+        let second = jobs.claim("w2", "scan", 1, LEASE).await.unwrap().pop().unwrap();
+        assert_eq!((second.job.id, second.attempt), (first.job.id, 1));
+        let late = jobs.give_back(&first).await;
+        assert!(matches!(late, Err(CommitError::LeaseLost { .. })), "another worker has it: {late:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_busy_tenant_does_not_starve_the_others() {
     each_engine(async |world| {
         let mut list: Vec<NewJob> = (0..50).map(|number| job(world, &format!("a{number}"), Some("a"))).collect();
