@@ -23,6 +23,7 @@ mod lake;
 mod me;
 pub mod openapi;
 mod operation;
+mod operations;
 mod pack;
 mod page;
 mod plane;
@@ -45,6 +46,7 @@ pub use call::{Attempt, Call, Credential, Deferred, Done, Door, Face, Future, Li
 pub use intake::{BodyFault, IngestBody, IngestRequest, Intake};
 pub use json::{JsonLimits, parse as parse_json};
 pub use operation::{Effect, Meta, Method, Obligation, Operation};
+pub use operations::specs;
 pub use page::{Etag, Limit, Page};
 pub use plane::{
     BacktestAsk, Bounds, DataPlane, Delivered, Delivery, Keep, Protocol, Pushback, RuleFault, RulePack, RuleReport,
@@ -81,8 +83,6 @@ pub use source::*;
 pub use system::*;
 pub use tenant::*;
 pub use user::*;
-
-include!("operations.rs");
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,7 @@
-// The register: every operation of the platform, by family. One line makes an operation exist; it does not compile
-// until `control` has a handler for it. Included by lib.rs, so that the macro can name the crate's types.
+//! The register: every operation of the platform, by family. One line makes an operation exist; it does not compile
+//! until `control` has a handler for it. Must never hold anything else.
+
+use crate::Spec;
 
 /// Calls `$register!` with the list of all operation types.
 #[macro_export]

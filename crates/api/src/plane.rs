@@ -467,6 +467,10 @@ pub trait DataPlane: Send + Sync {
     /// taken and made durable, and nothing is read, so that no record misses rules that were there before it.
     fn begin(&self);
 
+    /// Resolves once everything that was durable when it was opened can be found. Until then questions wait, so that
+    /// nobody takes what a restart has not read again yet for what never was.
+    fn recovered(&self) -> Future<'_, ()>;
+
     /// Run a rule over what the lake holds.
     fn backtest<'a>(
         &'a self,

@@ -7,10 +7,11 @@ use crate::decide::{RECENT_MINUTES, minute};
 use crate::purge::PURGE_JOB;
 use crate::record::recorded_origin;
 use crate::refusal::Refusal;
+use crate::rule_live;
 use api::{Face, Origin};
 use audit::{Aggregate, Decided, FormatVersion, Leaf, Phase, Record};
 use ids::{CallId, List, Owner, Principal, Scope, Text};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use store::{Approval, ApprovalState, AuditEntry, Changes, Commit, CommitError, Stored, Sweep, sortable};
 
 /// How long a worker holds an execution before another may take it up.
@@ -27,11 +28,17 @@ impl Control {
     pub(crate) async fn reconcile(self, mut stop: tokio::sync::watch::Receiver<bool>) {
         let mut changes = self.store.changes();
         let mut slow_at = self.now();
+        let (mut rules_seen, mut rules_at) = (None, Instant::now());
         while !*stop.borrow() {
             self.report("executions", self.run_executions().await);
             self.report("expiries", self.expire_approvals().await);
-            if let Some(plane) = &self.plane {
+            let rules = Some(self.store.generation(&rule_live::KINDS));
+            // New tenants are gone through now and then: one that takes records was given its rules already.
+            if let Some(plane) = &self.plane
+                && (rules != rules_seen || rules_at.elapsed() >= ROUND)
+            {
                 self.report("rules", self.carry_rules(plane.as_ref()).await);
+                (rules_seen, rules_at) = (rules, Instant::now());
             }
             if self.now() >= slow_at {
                 slow_at = self.now().plus(SLOW_ROUND);

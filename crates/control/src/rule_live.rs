@@ -14,7 +14,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use store::{Rule, RuleException, RulePack, RulePackAssignment, RulePackRule, RuleVersion, Snapshot, Stored, Tenant};
 
 /// The kinds of documents from which rule sets are made, beside the tenants.
-const KINDS: [&str; 6] =
+pub(crate) const KINDS: [&str; 6] =
     ["rule", "rule_exception", "rule_pack", "rule_pack_assignment", "rule_pack_rule", "rule_version"];
 
 /// The id of the pack that ships.
@@ -265,7 +265,14 @@ impl Control {
         }
         let Some((_, stock)) = kept.as_ref() else { return Ok(()) };
         let mut complete = true;
-        for tenant in &tenants {
+        // Where only tenants came or went, those that have their rules keep them.
+        let settled: BTreeSet<TenantId> = {
+            let applied = self.rules.lock();
+            let same = applied.generation.is_some_and(|(_, rules)| rules == of_rules);
+            let same = same && applied.again_at.is_none_or(|at| at > now);
+            if same { applied.tenants.keys().copied().collect() } else { BTreeSet::new() }
+        };
+        for tenant in tenants.difference(&settled) {
             let set = stock.set_of(*tenant, now);
             let digest = set.digest.clone();
             let texts = set.rules.iter().chain(set.packs.iter().flat_map(|pack| &pack.rules));

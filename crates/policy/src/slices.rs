@@ -14,7 +14,7 @@ use cedar_policy::{
 };
 use serde_json::{Value, json};
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -84,21 +84,25 @@ pub(crate) struct Asked {
     pub(crate) alone: PolicySet,
     /// The conditions in Cedar's JSON form; none where the scope has to be looked at.
     body: Option<Value>,
+    /// The first policy that is asked the same; itself where none is before it.
+    pub(crate) same_as: usize,
 }
 
 /// Make policies ready. Without the places of their parts in the text, which Cedar would copy along at each step.
 pub(crate) fn asked(clauses: &[Clause]) -> Result<Vec<Asked>, String> {
+    let mut first: HashMap<String, usize> = HashMap::new();
     let one = |(index, clause): (usize, &Clause)| {
         let json = clause.policy.to_json().map_err(|error| error.to_string())?;
         let body = settled(&clause.policy).then(|| body(&json));
         let policy = policy(index, json)?;
+        let same_as = body.as_ref().map_or(index, |body| *first.entry(body.to_string()).or_insert(index));
         let expression = match &body {
             Some(body) => expression(body)?,
             None => Expression::from(policy.as_ref().condition()),
         };
         let mut alone = PolicySet::new();
         alone.add(policy).map_err(|error| error.to_string())?;
-        Ok(Asked { expression, alone, body })
+        Ok(Asked { expression, alone, body, same_as })
     };
     clauses.iter().enumerate().map(one).collect()
 }
@@ -243,7 +247,10 @@ impl<'a> Planner<'a> {
         if let Some(known) = self.bundles.get(clauses) {
             return Ok(known.clone());
         }
-        let bodies = clauses.iter().map(|index| self.asked.get(*index).and_then(|asked| asked.body.as_ref()));
+        // What many policies ask alike is asked once.
+        let distinct: BTreeSet<usize> =
+            clauses.iter().filter_map(|index| self.asked.get(*index)).map(|asked| asked.same_as).collect();
+        let bodies = distinct.iter().map(|index| self.asked.get(*index).and_then(|asked| asked.body.as_ref()));
         // One whose scope is not settled keeps the whole bundle from being asked at once.
         let any = match bodies.collect::<Option<Vec<_>>>() {
             Some(bodies) => Some(Arc::new(expression(&either(&bodies))?)),

@@ -12,6 +12,7 @@ use crate::{
     slices::{Bundle, Group},
 };
 use cedar_policy::Request as CedarRequest;
+use std::collections::HashMap;
 
 /// A policy that approvals or evidence may change.
 #[derive(Debug)]
@@ -33,8 +34,21 @@ pub(crate) struct Scale<'a> {
     fixed_forbids: Vec<usize>,
     swings: Vec<Swing>,
     failed: Vec<usize>,
-    /// Requests already made for points between the ends.
-    requests: Vec<(Point, CedarRequest)>,
+    /// What was asked at points between the ends.
+    between: Vec<Asking>,
+}
+
+/// Cedar's request at one point, and what was answered there: policies with the same conditions are asked once.
+struct Asking {
+    point: Point,
+    request: CedarRequest,
+    answers: HashMap<usize, Option<bool>>,
+}
+
+impl Asking {
+    fn new(question: &Question<'_>, point: Point) -> Result<Self, Wrong> {
+        Ok(Self { point, request: question.at(&point)?, answers: HashMap::new() })
+    }
 }
 
 impl<'a> Scale<'a> {
@@ -53,42 +67,45 @@ impl<'a> Scale<'a> {
             fixed_forbids: Vec::new(),
             swings: Vec::new(),
             failed: Vec::new(),
-            requests: Vec::new(),
+            between: Vec::new(),
         };
-        let now = question.at(&question.base)?;
+        let mut now = Asking::new(question, question.base)?;
         for group in scale.groups.clone() {
-            let holding = scale.holding(&now, &group.fixed_forbids);
+            let holding = scale.holding(&mut now, &group.fixed_forbids);
             scale.fixed_forbids.extend(holding);
         }
         if scale.fixed_forbids.is_empty() {
             for group in scale.groups.clone() {
-                let holding = scale.holding(&now, &group.fixed_permits);
+                let holding = scale.holding(&mut now, &group.fixed_permits);
                 scale.fixed_permits.extend(holding);
             }
-            scale.ask_swings(&now);
+            scale.ask_swings(&mut now);
         }
         Ok(scale)
     }
 
     /// Which of some policies hold; a forbid that cannot be evaluated holds, such a permit does not.
-    fn holding(&mut self, request: &CedarRequest, bundle: &Bundle) -> Vec<usize> {
+    fn holding(&mut self, asking: &mut Asking, bundle: &Bundle) -> Vec<usize> {
         if let Some(any) = &bundle.any
-            && self.question.ask(request, any) == Some(false)
+            && self.question.ask(&asking.request, any) == Some(false)
         {
             return Vec::new();
         }
-        bundle.clauses.iter().copied().filter(|clause| self.holds_at(request, *clause)).collect()
+        bundle.clauses.iter().copied().filter(|clause| self.holds_at(asking, *clause)).collect()
     }
 
-    fn holds_at(&mut self, request: &CedarRequest, clause: usize) -> bool {
-        let said = self.engine.asked.get(clause).and_then(|asked| self.question.ask(request, &asked.expression));
+    fn holds_at(&mut self, asking: &mut Asking, clause: usize) -> bool {
+        let said = self.engine.asked.get(clause).and_then(|asked| {
+            let ask = || self.question.ask(&asking.request, &asked.expression);
+            *asking.answers.entry(asked.same_as).or_insert_with(ask)
+        });
         said.unwrap_or_else(|| {
             self.failed.push(clause);
             self.engine.clauses.get(clause).is_none_or(|clause| !clause.permit)
         })
     }
 
-    fn ask_swings(&mut self, now: &CedarRequest) {
+    fn ask_swings(&mut self, now: &mut Asking) {
         for group in self.groups.clone() {
             for (permit, bundle) in [(false, &group.swing_forbids), (true, &group.swing_permits)] {
                 let mut holding = self.holding(now, bundle).into_iter().peekable();
@@ -107,7 +124,7 @@ impl<'a> Scale<'a> {
         if self.swings.is_empty() {
             return Ok(());
         }
-        let top = self.question.at(&Point::TOP)?;
+        let mut top = Asking::new(self.question, Point::TOP)?;
         let mut bundles = Vec::new();
         for group in &self.groups {
             bundles.extend([&group.swing_forbids, &group.swing_permits]);
@@ -121,11 +138,11 @@ impl<'a> Scale<'a> {
                 self.swings.get(start..end).map_or(0, |swings| swings.iter().filter(|swing| open(swing)).count());
             // One question for all costs as much as about half of them alone.
             let none = count * 2 > bundle.clauses.len()
-                && bundle.any.as_ref().is_some_and(|any| self.question.ask(&top, any) == Some(false));
+                && bundle.any.as_ref().is_some_and(|any| self.question.ask(&top.request, any) == Some(false));
             for index in start..end {
                 let Some(swing) = self.swings.get(index) else { continue };
                 let (clause, now, asks) = (swing.clause, swing.now, open(swing));
-                let held = if !asks { now } else { !none && self.holds_at(&top, clause) };
+                let held = if !asks { now } else { !none && self.holds_at(&mut top, clause) };
                 if let Some(swing) = self.swings.get_mut(index) {
                     swing.top = Some(held);
                 }
@@ -200,22 +217,23 @@ impl<'a> Scale<'a> {
             return Ok(*held);
         }
         let clause = swing.clause;
-        let request = self.request(point)?;
-        let held = self.holds_at(&request, clause);
+        let held = self.asked_between(point, clause)?;
         if let Some(swing) = self.swings.get_mut(index) {
             swing.seen.push((answers, held));
         }
         Ok(held)
     }
 
-    /// Cedar's request at a point between the ends.
-    fn request(&mut self, point: &Point) -> Result<CedarRequest, Wrong> {
-        if let Some((_, request)) = self.requests.iter().find(|(made, _)| made == point) {
-            return Ok(request.clone());
-        }
-        let request = self.question.at(point)?;
-        self.requests.push((*point, request.clone()));
-        Ok(request)
+    /// Whether a policy would hold at a point between the ends.
+    fn asked_between(&mut self, point: &Point, clause: usize) -> Result<bool, Wrong> {
+        let known = self.between.iter().position(|asking| asking.point == *point);
+        let mut asking = match known {
+            Some(index) => self.between.swap_remove(index),
+            None => Asking::new(self.question, *point)?,
+        };
+        let held = self.holds_at(&mut asking, clause);
+        self.between.push(asking);
+        Ok(held)
     }
 
     /// The forbids that hold as things are.

@@ -17,7 +17,7 @@ const HELP: &str = "\
 Measure this binary on this machine
 
 Usage: posse bench gate [--json] [--secs N] [--clients N] [--peer URL]
-       posse bench lake [--json] [--events N] [--clients N] [--seed N] [--keep] [--print]
+       posse bench lake [--json] [--events N] [--clients N] [--seed N] [--print]
        posse bench detect --rules DIR --input FILE [--json] [--format NAME] [--rounds N] [--rules-max N] [--threads N]
                           [--indicators N] [--tenants N] [--correlation-keys N] [--routes-in-rules]
        posse bench triage [--json] [--events N] [--detections N] [--tenants N]

@@ -338,6 +338,10 @@ impl DataPlane for Recorder {
 
     fn begin(&self) {}
 
+    fn recovered(&self) -> Future<'_, ()> {
+        now(())
+    }
+
     fn backtest<'a>(
         &'a self,
         scope: &'a Scope,

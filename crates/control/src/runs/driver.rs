@@ -31,6 +31,13 @@ struct Seen {
 impl Control {
     /// Drive runs until `stop` says so.
     pub(crate) async fn drive_runs(self, mut stop: watch::Receiver<bool>) {
+        if let Some(plane) = &self.plane {
+            // What a run read before a restart must be there again when it goes on.
+            tokio::select! {
+                () = plane.recovered() => {}
+                _ = stop.changed() => return,
+            }
+        }
         let mut changes = self.store.changes();
         let mut turns: JoinSet<()> = JoinSet::new();
         let mut seen = Seen { jobs: u64::MAX, settled: (u64::MAX, u64::MAX), slow_at: Instant::now() };

@@ -9,7 +9,7 @@ use crate::registry::Handle;
 use crate::target::Target;
 use agent::{Ending, Entry, JournalLine};
 use api::{Page, RunCancel, RunGet, RunList, RunStart, RunState, RunStep, RunTranscript};
-use ids::{JobId, Owner, Principal, PrincipalKind, RunId, Scope, TenantId, Timestamp};
+use ids::{AgentId, CaseId, JobId, Owner, Principal, PrincipalKind, RunId, Scope, TenantId, Timestamp, UserId};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use store::{Agent, AgentDefinition, Changes, NewJob, Run, RunLines, Stored};
@@ -69,6 +69,41 @@ async fn run_target(look: &Look<'_>, run: RunId) -> Result<Target, Refusal> {
     Ok(Target::new("Run", run.to_string(), Owner::Tenant(stored.value.tenant)).answered_by(owner))
 }
 
+/// What a run that begins is made of, whoever begins it.
+pub(super) struct NewRun {
+    pub(super) agent: AgentId,
+    pub(super) agent_tenant: Option<TenantId>,
+    pub(super) charter: String,
+    pub(super) owner: UserId,
+    pub(super) on_behalf_of: Vec<Principal>,
+    pub(super) case: Option<CaseId>,
+    pub(super) input: Value,
+}
+
+impl NewRun {
+    pub(super) fn run(self, id: RunId, tenant: TenantId) -> Run {
+        let Self { agent, agent_tenant, charter, owner, on_behalf_of, case, input } = self;
+        Run {
+            id,
+            tenant,
+            agent,
+            agent_tenant,
+            case,
+            charter,
+            state: store::RunState::Queued,
+            on_behalf_of,
+            owner,
+            input,
+            waits_for: None,
+            ending: None,
+            spent: Value::Null,
+            tainted: false,
+            lines: 0,
+            turns: 1,
+        }
+    }
+}
+
 /// The job of a run's turn.
 pub(super) fn turn_job(run: &Run, now: Timestamp) -> NewJob {
     let turn = format!("{}/{}", run.id, run.turns);
@@ -121,27 +156,19 @@ impl Handle<RunStart> for Control {
         if let Some(case) = input.case {
             given.insert("case".to_owned(), json!(case));
         }
-        let run = Run {
-            id: RunId::generate(self.clock.as_ref(), self.entropy.as_ref()),
-            tenant: input.tenant,
+        let new = NewRun {
             agent: input.agent,
             agent_tenant: agent.value.tenant,
-            case: input.case,
             charter: definition.value.charter,
-            state: store::RunState::Queued,
+            owner: agent.value.owner,
             on_behalf_of: std::iter::once(admitted.identity.principal.clone())
                 .chain(admitted.identity.on_behalf_of.iter().cloned())
                 .take(16)
                 .collect(),
-            owner: agent.value.owner,
+            case: input.case,
             input: Value::Object(given),
-            waits_for: None,
-            ending: None,
-            spent: Value::Null,
-            tainted: false,
-            lines: 0,
-            turns: 1,
         };
+        let run = new.run(RunId::generate(self.clock.as_ref(), self.entropy.as_ref()), input.tenant);
         let mut changes = Changes::new();
         changes.create(&run).expect::<Agent>(&id, agent.version).enqueue(turn_job(&run, admitted.now));
         let stored = Stored { value: run, version: 1, created_at: admitted.now, updated_at: admitted.now };

@@ -2,13 +2,13 @@
 //! happened to the case: neither is there without the other. A trigger lends no right: the run acts as its agent, which a
 //! person reviewed and activated, and each of its calls is decided like any other.
 
-use super::handle::turn_job;
+use super::handle::{NewRun, turn_job};
 use crate::admission::Admitted;
 use crate::context::Control;
 use crate::refusal::Refusal;
 use agent::{CaseEvent, Definition, DetectionFilter, TenantSelector, Trigger};
 use ids::{AgentId, CaseId, Owner, Principal, RunId, Scope, Severity, TenantId, Timestamp, UserId};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -107,24 +107,16 @@ fn answers(trigger: &Trigger, stirred: &Stirred) -> bool {
 
 impl Watcher {
     fn run(&self, id: RunId, tenant: TenantId, case: Option<CaseId>) -> Run {
-        Run {
-            id,
-            tenant,
+        let new = NewRun {
             agent: self.agent,
             agent_tenant: self.home,
-            case,
             charter: self.charter.clone(),
-            state: RunState::Queued,
-            on_behalf_of: vec![Principal::System("triggers".to_owned())],
             owner: self.owner,
+            on_behalf_of: vec![Principal::System("triggers".to_owned())],
+            case,
             input: case.map_or_else(|| json!({}), |case| json!({ "case": case })),
-            waits_for: None,
-            ending: None,
-            spent: Value::Null,
-            tainted: false,
-            lines: 0,
-            turns: 1,
-        }
+        };
+        new.run(id, tenant)
     }
 }
 

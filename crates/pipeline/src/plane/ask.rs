@@ -21,8 +21,6 @@ use std::time::Duration;
 const OFFSET: &str = "offset:";
 /// How far a search looks back where nothing is said.
 const DAY: Duration = Duration::from_secs(24 * 3600);
-/// How often a tail looks.
-const LOOK: Duration = Duration::from_millis(50);
 /// Rows that one look of a tail orders.
 const TAIL_ROWS: usize = 10_000;
 /// Characters of a raw text in an answer.
@@ -90,22 +88,20 @@ impl Plane {
             None => (self.0.shared.position(), 0),
             Some(position) => place(position)?,
         };
-        let mut left = Duration::from_secs(input.wait_secs.into());
+        let end = tokio::time::Instant::now() + Duration::from_secs(input.wait_secs.into());
+        let (mut place, mut seen) = (self.0.shared.position.subscribe(), from);
         loop {
-            let reached = self.0.shared.position();
-            if reached > from {
-                let found = self.arrived(scope, input.query.as_str(), from, index, bounds, started).await?;
-                if !found.items.is_empty() || left.is_zero() {
-                    return Ok(found);
-                }
-            }
-            if left.is_zero() {
+            let moved = async { place.wait_for(|reached| *reached > seen).await.is_ok() };
+            let over = tokio::time::timeout_at(end, moved).await.is_err() || tokio::time::Instant::now() >= end;
+            seen = self.0.shared.position();
+            if over && seen <= from {
                 let next_cursor = Some(format!("{}:{}:{index}", from.segment, from.offset));
                 return Ok(EventRows { complete: true, next_cursor, ..EventRows::default() });
             }
-            let pause = LOOK.min(left);
-            tokio::time::sleep(pause).await;
-            left = left.saturating_sub(pause);
+            let found = self.arrived(scope, input.query.as_str(), from, index, bounds, started).await?;
+            if over || !found.items.is_empty() {
+                return Ok(found);
+            }
         }
     }
 
@@ -323,7 +319,14 @@ impl Plane {
         asked: impl Future<Output = Result<T, AskError>>,
         pointer: &str,
     ) -> Result<T, Problem> {
-        match tokio::time::timeout(bounds.time_max, asked).await {
+        let begun = tokio::time::Instant::now();
+        let recovered = tokio::time::timeout(bounds.time_max, self.0.shared.reach(self.0.opened_at)).await;
+        if recovered.is_err() {
+            let left = self.behind_bytes() / (1 << 20);
+            let text = format!("records from before the restart are still being read, about {left} MiB; ask again");
+            return Err(Problem { retry_after_secs: Some(5), ..Problem::new(ProblemKind::Overloaded, text) });
+        }
+        match tokio::time::timeout(bounds.time_max.saturating_sub(begun.elapsed()), asked).await {
             Ok(answer) => answer.map_err(|error| problem(error, pointer)),
             Err(_) => Err(problem(AskError::Time { most: bounds.time_max }, pointer)),
         }

@@ -194,6 +194,10 @@ impl DataPlane for Plane {
         self.0.shared.begin();
     }
 
+    fn recovered(&self) -> Future<'_, ()> {
+        Box::pin(self.0.shared.reach(self.0.opened_at))
+    }
+
     fn backtest<'a>(
         &'a self,
         scope: &'a Scope,

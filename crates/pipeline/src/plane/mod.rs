@@ -114,6 +114,8 @@ struct Inner {
     packs: rules::Packs,
     lake: Lake,
     journal: Journal,
+    /// Where the log ended when it was opened.
+    opened_at: Position,
     clock: Arc<dyn Clock>,
     behind_bytes_max: u64,
     segment_bytes: u64,
@@ -165,7 +167,7 @@ impl Plane {
             batches: 0.into(),
             findings: 0.into(),
             damaged: 0.into(),
-            position: Mutex::new(from),
+            position: tokio::sync::watch::Sender::new(from),
             trouble: Mutex::default(),
             flushes: 0.into(),
         });
@@ -185,6 +187,7 @@ impl Plane {
             intake,
             packs: rules::Packs::default(),
             lake: options.lake,
+            opened_at: journal.durable(),
             journal,
             clock: options.clock,
             behind_bytes_max: options.behind_bytes_max,

@@ -17,6 +17,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 
 /// The name of the log's cursor in the catalog.
 pub(crate) const CURSOR: &str = "journal";
@@ -84,7 +85,7 @@ pub(crate) struct Shared {
     /// Places of the log that could not be read.
     pub(crate) damaged: AtomicU64,
     /// Up to where the log's rows can be found.
-    pub(crate) position: Mutex<Position>,
+    pub(crate) position: watch::Sender<Position>,
     /// What is wrong for good, or now.
     pub(crate) trouble: Mutex<Option<String>>,
     pub(crate) flushes: AtomicU64,
@@ -100,7 +101,13 @@ impl Shared {
     }
 
     pub(crate) fn position(&self) -> Position {
-        *self.position.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.position.borrow()
+    }
+
+    /// Wait until the log's rows up to a place can be found.
+    pub(crate) async fn reach(&self, place: Position) {
+        // The sender is this very value: it is not gone while somebody waits.
+        let _ = self.position.subscribe().wait_for(|reached| *reached >= place).await;
     }
 
     fn stopping(&self) -> bool {
@@ -367,7 +374,7 @@ impl Writing {
             self.writer.add(more);
         }
         self.next = next;
-        *self.shared.position.lock().unwrap_or_else(PoisonError::into_inner) = next;
+        self.shared.position.send_replace(next);
         let now = self.shared.clock.now();
         let mut fares = self.shared.fares();
         for (source, share) in shares {

@@ -6,7 +6,7 @@ use api::{Problem, SourceSetup, TenantSetup};
 use event::mapping::{Mapping, Mappings};
 use ids::{TenantId, Text};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// How a source's records are read.
 #[derive(Clone)]
@@ -42,8 +42,6 @@ impl Tenant {
 #[derive(Default)]
 pub(crate) struct Tenants {
     all: RwLock<Arc<HashMap<TenantId, Tenant>>>,
-    /// One change at a time.
-    changing: Mutex<()>,
 }
 
 impl Tenants {
@@ -53,10 +51,9 @@ impl Tenants {
     }
 
     fn change(&self, tenant: TenantId, change: impl FnOnce(&mut Tenant)) {
-        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut all = HashMap::clone(&self.now());
-        change(all.entry(tenant).or_default());
-        *self.all.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(all);
+        let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
+        // Copied only where somebody holds it, which nobody does for longer than a batch.
+        change(Arc::make_mut(&mut all).entry(tenant).or_default());
     }
 
     /// Take over a tenant's sources.

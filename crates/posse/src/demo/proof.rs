@@ -6,7 +6,6 @@ use super::report::{Failed, Report};
 use super::story::Ground;
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
-use std::io::{Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
 /// An agent that may only read its case, though its roles are those of a responder.
@@ -202,10 +201,9 @@ fn judge(world: &Ground, log: &Path, key: &Path) -> anyhow::Result<(i32, String)
 
 async fn tamper(world: &Ground, log: &Path, key: &Path) -> anyhow::Result<((), String)> {
     let entry = files(log).into_iter().find(|file| file.to_string_lossy().contains("entries")).context("no entries")?;
-    let mut file = std::fs::OpenOptions::new().write(true).open(&entry)?;
-    file.seek(std::io::SeekFrom::Start(40))?;
-    file.write_all(b"x")?;
-    drop(file);
+    let mut bytes = std::fs::read(&entry)?;
+    *bytes.get_mut(40).context("an entry is longer than that")? ^= 1;
+    std::fs::write(&entry, bytes)?;
     let (code, said) = judge(world, log, key)?;
     ensure!(code == 1, "`posse audit verify` ended with {code}: {said}");
     Ok(((), "after one byte was changed the verifier refuses it".to_owned()))
