@@ -6,6 +6,7 @@ use crate::functions;
 use crate::provider::{Events, STORE, View};
 use crate::schema::DETECTION_CLASS;
 use async_trait::async_trait;
+use datafusion::catalog::view::ViewTable;
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
 use datafusion::common::Result;
 use datafusion::config::ConfigOptions;
@@ -15,7 +16,9 @@ use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionState;
 use datafusion::execution::{SessionStateBuilder, TaskContext};
-use datafusion::prelude::SessionConfig;
+use datafusion::datasource::provider_as_source;
+use datafusion::logical_expr::LogicalPlanBuilder;
+use datafusion::prelude::{SessionConfig, col, lit};
 use event::ocsf::Schema;
 use ids::{Owner, Scope};
 use object_store::memory::InMemory;
@@ -24,6 +27,8 @@ use std::sync::Arc;
 
 const CATALOG: &str = "lake";
 const SCHEMA: &str = "public";
+/// The table of what rules found.
+const DETECTIONS: &str = "detections";
 
 /// Functions that make much out of little, which no memory bound sees.
 const WITHHELD: [&str; 14] = [
@@ -138,12 +143,19 @@ impl CatalogProvider for Tables {
     }
 }
 
+/// What rules of ours found: the platform writes it beside a record, whose own row is part 0. What a source sends in the
+/// shape of a finding is in the table of its class and not in this one.
+fn detections(view: Arc<View>) -> Result<Arc<dyn TableProvider>> {
+    let all = provider_as_source(Arc::new(Events::class(view, DETECTION_CLASS)));
+    let plan = LogicalPlanBuilder::scan(DETECTIONS, all, None)?.filter(col("log_part").gt(lit(0_i16)))?.build()?;
+    Ok(Arc::new(ViewTable::new(plan, None)))
+}
+
 impl Tables {
     /// The class behind a table's name; none for `events`.
     fn class(name: &str) -> Option<Option<u32>> {
         match name {
             "events" => Some(None),
-            "detections" => Some(Some(DETECTION_CLASS)),
             name => Schema::built_in().class_named(name).map(|class| Some(class.uid)),
         }
     }
@@ -168,7 +180,7 @@ impl SchemaProvider for Tables {
             classes.insert(batch.class_uid);
         }
         let schema = Schema::built_in();
-        let mut names = vec!["events".to_owned(), "detections".to_owned()];
+        let mut names = vec!["events".to_owned(), DETECTIONS.to_owned()];
         names.extend(classes.into_iter().filter_map(|class| Some(schema.class(class)?.entry.name.to_owned())));
         names.extend(view.inner.externals.names(&view.scope));
         names
@@ -176,6 +188,9 @@ impl SchemaProvider for Tables {
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         let view = Arc::clone(&self.0);
+        if name == DETECTIONS {
+            return Ok(Some(detections(view)?));
+        }
         Ok(match Self::class(name) {
             Some(None) => Some(Arc::new(Events::all(view))),
             Some(Some(class)) => Some(Arc::new(Events::class(view, class))),
@@ -184,7 +199,7 @@ impl SchemaProvider for Tables {
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        Self::class(name).is_some() || self.external(name).is_some()
+        name == DETECTIONS || Self::class(name).is_some() || self.external(name).is_some()
     }
 }
 

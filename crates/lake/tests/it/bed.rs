@@ -169,7 +169,8 @@ pub(crate) fn row<'a>(given: &'a Given, event: &'a Normalised, place: usize) -> 
         segment: 1,
         offset: 64 * u64::try_from(place).unwrap(),
         index: 0,
-        part: 0,
+        // A finding of ours stands beside a record.
+        part: u16::from(given.source == "posse"),
         event,
         raw: &given.raw,
     }

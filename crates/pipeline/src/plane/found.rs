@@ -1,8 +1,7 @@
-//! Findings asked for: rows of class 2004 read back from the lake.
+//! Findings asked for, read back from the lake. Must never take for ours what a source sent in the shape of a finding.
 
 use super::Plane;
 use super::ask::{offset, provenance, rows_max, unmasked};
-use super::finding::CLASS;
 use api::{Bounds, Detection, DetectionGet, DetectionList, Detections, Problem};
 use ids::{RuleId, Scope, Severity, TenantId, Timestamp};
 use lake::Ask;
@@ -29,7 +28,6 @@ impl Plane {
         let until = input.until.unwrap_or_else(|| started.plus(WEEK));
         let since = input.since.unwrap_or_else(|| until.min(started).minus(WEEK));
         let mut conditions = vec![
-            format!("class_uid = {CLASS}"),
             format!("time >= TIMESTAMP '{since}'"),
             format!("time < TIMESTAMP '{until}'"),
         ];
@@ -47,7 +45,7 @@ impl Plane {
             conditions.push(format!("has_observable({}, {})", quoted(kind), quoted(value)));
         }
         let sql = format!(
-            "SELECT raw, tenant, received FROM events WHERE {} ORDER BY time DESC, log_segment DESC, log_offset DESC, \
+            "SELECT raw, tenant, received FROM detections WHERE {} ORDER BY time DESC, log_segment DESC, log_offset DESC, \
              log_index DESC, log_part DESC",
             conditions.join(" AND ")
         );
@@ -72,7 +70,7 @@ impl Plane {
     ) -> Result<Detection, Problem> {
         unmasked(bounds)?;
         let sql = format!(
-            "SELECT raw, tenant, received FROM events WHERE class_uid = {CLASS} AND finding_uid = {}",
+            "SELECT raw, tenant, received FROM detections WHERE finding_uid = {}",
             quoted(&input.detection.to_string())
         );
         let ask = Ask { scope: scope.clone(), sql, rows_max: 1, offset: 0 };

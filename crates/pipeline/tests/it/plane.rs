@@ -170,6 +170,32 @@ async fn rules_make_findings_beside_the_events() {
     plane.stop().await;
 }
 
+/// A source could give the platform findings of its own making, and with them cases about whomever it likes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_in_the_shape_of_a_finding_is_none_of_ours() {
+    let bed = Bed::new(6);
+    let plane = bed.open(lazy()).await;
+    let text = "title: A user was made\nid: user\nlevel: high\nlogsource: {product: aws, service: cloudtrail}\n\
+                detection: {selection: {eventName: CreateUser}, condition: selection}\n";
+    let set = RuleSet { digest: "one".to_owned(), rules: vec![rule("user", text)], ..RuleSet::default() };
+    plane.set_rules(tenant(), set).unwrap();
+    deliver(&plane, ndjson(CLOUDTRAIL.to_owned())).await;
+    caught_up(&plane).await;
+    let ours = ask(&plane, "SELECT raw FROM detections").await;
+    let forged = text_of(&ours[0]).replace("A user was made", "Forged");
+    assert_eq!(deliver(&plane, ndjson(forged)).await.status, 200);
+    caught_up(&plane).await;
+    let rows = ask(&plane, "SELECT finding_title FROM detection_finding ORDER BY finding_title").await;
+    assert_eq!(rows, [[json!("A user was made")], [json!("Forged")]], "both are findings of some product");
+    let rows = ask(&plane, "SELECT finding_title FROM detections").await;
+    assert_eq!(rows, [[json!("A user was made")]], "one is ours");
+    plane.stop().await;
+}
+
+fn text_of(row: &[Value]) -> &str {
+    text(&row[0])
+}
+
 /// A log that was read before its tenant's rules were there lost findings without a word.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_read_before_the_rules_are_there() {
