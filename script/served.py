@@ -1,5 +1,5 @@
 """A running server and calls to it, for the scripts that kill servers. Must never retry a call by itself."""
-import http.client, json, os, pathlib, re, subprocess, sys, threading, time
+import http.client, json, os, pathlib, re, signal, subprocess, sys, threading, time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -17,10 +17,13 @@ def binary():
 class Server:
     """`posse serve` on a free port; `before` are words that it is started through, such as a tracer's."""
 
+    started = []
+
     def __init__(self, program, folder, before=()):
         self.port = None
+        Server.started.append(self)
         self.process = subprocess.Popen([*before, program, "serve", "--data-dir", folder, "--listen", "127.0.0.1:0"],
-                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True)
         for line in self.process.stdout:
             found = re.match(r"listening on http://127\.0\.0\.1:(\d+)", line)
             if found:
@@ -31,8 +34,16 @@ class Server:
         threading.Thread(target=lambda: [None for _ in self.process.stdout], daemon=True).start()
 
     def kill(self, how):
-        self.process.send_signal(how)
+        """Send a signal to it, and to what it was started through, and wait for the end."""
+        os.killpg(self.process.pid, how)
         self.process.wait()
+
+    @staticmethod
+    def end_all():
+        """Leave none behind, however the script ends."""
+        for server in Server.started:
+            if server.process.poll() is None:
+                server.kill(signal.SIGKILL)
 
 
 def send(port, token, method, path, body=None, kind="application/json"):
