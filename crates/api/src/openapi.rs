@@ -233,7 +233,7 @@ fn request_body(spec: &Spec) -> Option<Value> {
 /// The schema of what a call that was carried out answers, with `obligations` where policy may lay some on it.
 #[must_use]
 pub fn output_schema(spec: &Spec) -> Value {
-    let mut schema = spec.output_schema.clone();
+    let mut schema = spec.output_schema().clone();
     if !spec.meta.obligations.is_empty()
         && let Some(Value::Object(fields)) = schema.get_mut("properties")
     {

@@ -40,10 +40,11 @@ pub struct Spec {
     pub description: String,
     /// JSON Schema 2020-12 of the input; self-contained.
     pub input_schema: Value,
-    /// JSON Schema 2020-12 of the output; self-contained.
-    pub output_schema: Value,
     /// One plausible input.
     pub example: Value,
+    output: fn() -> Value,
+    /// Built when first asked, since most calls do not.
+    output_schema: OnceLock<Value>,
     /// Built when first asked: a command line that only names operations judges none of them.
     validator: OnceLock<Validator>,
 }
@@ -53,7 +54,6 @@ impl Spec {
     #[must_use]
     pub fn of<O: Operation>() -> Self {
         let input_schema = schema::<O>();
-        let output_schema = schema::<O::Output>();
         let description = input_schema.get("description").and_then(Value::as_str).unwrap_or_default().to_owned();
         let summary = description.lines().next().unwrap_or_default().trim_end_matches('.').to_owned();
         Self {
@@ -61,10 +61,17 @@ impl Spec {
             summary,
             description,
             input_schema,
-            output_schema,
             example: O::example(),
+            output: schema::<O::Output>,
+            output_schema: OnceLock::new(),
             validator: OnceLock::new(),
         }
+    }
+
+    /// JSON Schema 2020-12 of the output; self-contained.
+    #[must_use]
+    pub fn output_schema(&self) -> &Value {
+        self.output_schema.get_or_init(self.output)
     }
 
     /// `resource_verb`: the MCP tool's name.

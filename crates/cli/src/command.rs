@@ -79,7 +79,7 @@ pub(crate) fn verb(spec: &Spec) -> String {
 
 /// Whether an operation answers with pages.
 pub(crate) fn is_list(spec: &Spec) -> bool {
-    let pages = spec.output_schema.get("properties").is_some_and(|fields| fields.get("next_cursor").is_some());
+    let pages = spec.output_schema().get("properties").is_some_and(|fields| fields.get("next_cursor").is_some());
     pages && spec.fields().any(|(field, _)| field == "cursor")
 }
 

@@ -10,7 +10,7 @@ const CELL_CHARS_MAX: usize = 48;
 
 /// A list: a heading and a line for each item.
 pub(crate) fn of_items(items: &[Value], spec: &Spec) -> String {
-    let declared = spec.output_schema.pointer("/properties/items/items/properties").and_then(Value::as_object);
+    let declared = spec.output_schema().pointer("/properties/items/items/properties").and_then(Value::as_object);
     of_rows(items, declared.map(|fields| fields.keys().cloned().collect()))
 }
 

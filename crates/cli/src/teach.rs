@@ -106,7 +106,7 @@ fn command(spec: &Spec) -> String {
     }
     let _ = write!(out, "\nExample:\n```sh\n{}\n```\n", example(spec));
     let answers: Vec<&str> = spec
-        .output_schema
+        .output_schema()
         .get("properties")
         .and_then(serde_json::Value::as_object)
         .into_iter()

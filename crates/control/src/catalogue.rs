@@ -108,7 +108,7 @@ impl Handle<OperationDescribe> for Control {
             long_running: spec.meta.long_running,
             obligations: spec.meta.obligations.iter().map(|one| one.as_str().to_owned()).collect(),
             input_schema: spec.input_schema.clone(),
-            output_schema: spec.output_schema.clone(),
+            output_schema: spec.output_schema().clone(),
             example: spec.example.clone(),
         }))
     }

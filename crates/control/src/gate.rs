@@ -314,7 +314,7 @@ impl Control {
         let Handled { output, mut changes, leaves, after } = handled;
         if let Some(approved) = &passage.approved {
             let mut visible = output.clone();
-            masking::blank_secrets(&passage.spec.output_schema, &mut visible);
+            masking::blank_secrets(passage.spec.output_schema(), &mut visible);
             changes.append((approved.settle)(&visible));
         }
         changes.append(self.trace(passage, target)?);

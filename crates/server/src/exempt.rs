@@ -74,9 +74,7 @@ impl Exempt {
                     text,
                 ))
             }
-            Self::OpenApi => {
-                Ok(response::with_type(StatusCode::OK, "application/json", Body::from(shared.openapi.clone())))
-            }
+            Self::OpenApi => Ok(response::with_type(StatusCode::OK, "application/json", Body::from(shared.openapi()))),
             Self::Metadata { of_mcp } => {
                 let resource = if of_mcp { format!("{}/mcp", seen.base_url) } else { seen.base_url.clone() };
                 Ok(response::json(

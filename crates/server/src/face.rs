@@ -6,7 +6,7 @@ use api::{Attempt, Call, Credential, Door, Future, Origin, Problem, ProblemKind,
 use bytes::Bytes;
 use serde_json::Value;
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
@@ -60,7 +60,7 @@ pub(crate) struct Shared {
     pub(crate) hooks: Arc<dyn Hooks>,
     pub(crate) routes: Routes,
     pub(crate) hosts: HostList,
-    pub(crate) openapi: Bytes,
+    openapi: OnceLock<Bytes>,
     pub(crate) tasks: TaskTracker,
     permits: Arc<Semaphore>,
 }
@@ -69,9 +69,13 @@ impl Shared {
     pub(crate) fn new(config: Config, door: Arc<dyn Door>, hooks: Arc<dyn Hooks>) -> Result<Self, RouteConflict> {
         let routes = Routes::of(door.specs())?;
         let hosts = HostList::of(&config);
-        let openapi = Bytes::from(api::openapi::text(door.specs()));
         let permits = Arc::new(Semaphore::new(config.limits.calls_max.min(Semaphore::MAX_PERMITS)));
-        Ok(Self { config, door, hooks, routes, hosts, openapi, tasks: TaskTracker::new(), permits })
+        Ok(Self { config, door, hooks, routes, hosts, openapi: OnceLock::new(), tasks: TaskTracker::new(), permits })
+    }
+
+    /// The OpenAPI document; made when first asked for, since making it takes more memory than all else at rest.
+    pub(crate) fn openapi(&self) -> Bytes {
+        self.openapi.get_or_init(|| Bytes::from(api::openapi::text(self.door.specs()))).clone()
     }
 
     /// A fresh request id.

@@ -27,10 +27,7 @@ impl Plane {
         let (started, offset) = (self.0.clock.now(), offset(bounds)?);
         let until = input.until.unwrap_or_else(|| started.plus(WEEK));
         let since = input.since.unwrap_or_else(|| until.min(started).minus(WEEK));
-        let mut conditions = vec![
-            format!("time >= TIMESTAMP '{since}'"),
-            format!("time < TIMESTAMP '{until}'"),
-        ];
+        let mut conditions = vec![format!("time >= TIMESTAMP '{since}'"), format!("time < TIMESTAMP '{until}'")];
         if let Some(rule) = input.rule {
             conditions.push(format!("json_text(raw, 'unmapped.rule') = {}", quoted(&rule.to_string())));
         }
