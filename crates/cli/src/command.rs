@@ -155,6 +155,7 @@ fn either(spec: &Spec, here: &Command) -> Command {
 fn offline(family: &str) -> Vec<Command> {
     match family {
         "audit" => vec![crate::audit_folder::command()],
+        crate::config::FAMILY => crate::config::commands(),
         "policy" => vec![crate::policy_check::command()],
         crate::rules::COMMAND => crate::rules::commands(),
         _ => Vec::new(),

@@ -10,6 +10,7 @@ mod answer;
 mod argument;
 mod audit_folder;
 mod command;
+mod config;
 mod door;
 mod exit;
 mod export;

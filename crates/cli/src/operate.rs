@@ -7,7 +7,7 @@ use crate::remote::Remote;
 use crate::show::{Format, Shown};
 use crate::source::Input;
 use crate::target::Target;
-use crate::{Exit, Program, audit_folder, exit, export, import, input, mcp, policy_check, rule_folder, rules};
+use crate::{Exit, Program, audit_folder, config, exit, export, import, input, mcp, policy_check, rule_folder, rules};
 use api::{Problem, Spec};
 use clap::ArgMatches;
 use serde_json::Value;
@@ -50,6 +50,11 @@ pub(crate) async fn carry_out(program: &Program, matches: &ArgMatches, around: &
     }
     if family == rules::COMMAND
         && let Some(exit) = rules::carry_out(word, matches, Format::of(matches, around.terminal), around)
+    {
+        return exit;
+    }
+    if family == config::FAMILY
+        && let Some(exit) = config::carry_out(program, word, matches, around).await
     {
         return exit;
     }

@@ -95,6 +95,20 @@ fn tests(matches: &ArgMatches) -> Result<Vec<PolicyTest>, Trouble> {
 }
 
 fn judged(specs: &[Spec], documents: Vec<Document>, tests: &[PolicyTest]) -> Result<Findings, String> {
+    let count = documents.len();
+    Ok(match compiled(specs, &documents)? {
+        Ok(engine) => Findings {
+            documents: count,
+            faults: Vec::new(),
+            warnings: engine.warnings().to_vec(),
+            tests: engine.run_tests(tests),
+        },
+        Err(faults) => Findings { documents: count, faults, warnings: Vec::new(), tests: Vec::new() },
+    })
+}
+
+/// The policy set of these documents for these operations, or what is wrong with them.
+pub(crate) fn compiled(specs: &[Spec], documents: &[Document]) -> Result<Result<Engine, Vec<PolicyFault>>, String> {
     let kept: Vec<(&Spec, Vec<ObligationKind>)> =
         specs.iter().map(|spec| (spec, spec.meta.obligations.iter().map(|one| obligation(*one)).collect())).collect();
     let actions: Vec<ActionSpec<'_>> = kept
@@ -107,16 +121,7 @@ fn judged(specs: &[Spec], documents: Vec<Document>, tests: &[PolicyTest]) -> Res
         })
         .collect();
     let rungs = policy::shipped::rungs().map_err(|error| error.to_string())?;
-    let count = documents.len();
-    Ok(match Engine::compile(&actions, &documents, &rungs) {
-        Ok(engine) => Findings {
-            documents: count,
-            faults: Vec::new(),
-            warnings: engine.warnings().to_vec(),
-            tests: engine.run_tests(tests),
-        },
-        Err(faults) => Findings { documents: count, faults, warnings: Vec::new(), tests: Vec::new() },
-    })
+    Ok(Engine::compile(&actions, documents, &rungs))
 }
 
 const fn effect(effect: api::Effect) -> policy::Effect {

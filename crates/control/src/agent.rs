@@ -15,7 +15,7 @@ use ids::{AgentId, Owner, Principal, RunId, Text, Timestamp, UserId};
 use std::time::Duration;
 use store::{Agent, Changes, CredentialKind, Stored, User, UserState};
 
-fn wire(stored: Stored<Agent>) -> Result<api::Agent, Refusal> {
+pub(crate) fn wire(stored: Stored<Agent>) -> Result<api::Agent, Refusal> {
     let Stored { value, version, created_at, .. } = stored;
     Ok(api::Agent {
         id: value.id,

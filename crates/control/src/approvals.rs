@@ -46,7 +46,7 @@ impl Control {
         &self,
         passage: &Passage<'_>,
         target: &Target,
-        decision: &(Decision, Digest),
+        (decision, request): (&(Decision, Digest), &policy::Request),
         stamp: u64,
     ) -> Result<Reply, Refusal> {
         let id = ApprovalId::generate(self.clock.as_ref(), self.entropy.as_ref());
@@ -64,6 +64,9 @@ impl Control {
         };
         if let Some(record) = self.remember(passage, &stored)? {
             commit = commit.idempotency(record);
+        }
+        if passage.spec.meta.effect != api::Effect::Read {
+            commit = crate::gate::asked(commit, passage, target.owner, request);
         }
         self.store.commit(commit).await?;
         Ok(if approval.state == ApprovalState::Deferred {

@@ -35,7 +35,7 @@ const REMEMBERED_MAX: usize = 4096;
 
 impl PolicyState {
     /// Decide, or give the decision of the same question under the same set.
-    fn decide(&self, request: &Request) -> Decision {
+    pub(crate) fn decide(&self, request: &Request) -> Decision {
         let Some(essence) = self.engine.essence(request) else { return self.engine.decide(request) };
         if let Some(known) = self.remembered.read().unwrap_or_else(PoisonError::into_inner).get(&essence) {
             return known.clone();

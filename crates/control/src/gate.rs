@@ -85,6 +85,8 @@ pub(crate) struct Approved {
 pub(crate) struct Progress {
     pub(crate) target: Option<Target>,
     pub(crate) decision: Option<(Decision, Digest)>,
+    /// The question that was decided; kept, so that the decision can be made again under another policy.
+    pub(crate) request: Option<policy::Request>,
 }
 
 impl Control {
@@ -266,6 +268,7 @@ impl Control {
         };
         let request = self.question(identity, spec, target, passage.origin.face, &circumstances).await?;
         let decision = progress.decision.insert(self.weigh(&request));
+        let request = &*progress.request.insert(request);
         crate::asking::tightened(&mut decision.0.outcome, &target.others.obligations);
         let decision = &*decision;
         match &decision.0.outcome {
@@ -274,9 +277,9 @@ impl Control {
                 let detail = "policy changed meanwhile: the approvals that were given are not enough any more";
                 Err(Problem::new(ProblemKind::Denied, detail).into())
             }
-            Outcome::StepUp(_) | Outcome::Defer(_) => self.propose(passage, target, decision, stamp).await,
-            Outcome::Allow => self.carry_out(passage, &reach, target, decision, parsed, &request, stamp).await,
-            Outcome::Modify { .. } => self.carry_out(passage, &reach, target, decision, parsed, &request, stamp).await,
+            Outcome::StepUp(_) | Outcome::Defer(_) => self.propose(passage, target, (decision, request), stamp).await,
+            Outcome::Allow => self.carry_out(passage, &reach, target, decision, parsed, request, stamp).await,
+            Outcome::Modify { .. } => self.carry_out(passage, &reach, target, decision, parsed, request, stamp).await,
         }
     }
 
@@ -385,10 +388,7 @@ impl Control {
             return commit;
         }
         let commit = commit.count(counter_key(&passage.identity.principal, passage.spec), minute(passage.started));
-        match serde_json::to_vec(request) {
-            Ok(body) => commit.decision_input(DecisionInput { call: passage.call, owner, body }),
-            Err(_) => commit,
-        }
+        asked(commit, passage, owner, request)
     }
 
     /// After a commit: bring what is derived from state up to date before anyone is answered.
@@ -460,7 +460,17 @@ impl Control {
         let ending = Ending { status: problem.status, problem: Some(&problem), replay: None };
         let entry = self.leaf(&passage.facts(progress.target.as_ref(), progress.decision.as_ref(), ending));
         let committed = match entry {
-            Ok(entry) => self.store.commit(Commit::new(passage.started, entry)).await.map_err(Refusal::from),
+            Ok(entry) => {
+                let commit = Commit::new(passage.started, entry);
+                // What was denied is what a wider policy would let through: it can be decided again too.
+                let commit = match (&progress.request, &progress.target) {
+                    (Some(request), Some(target)) if passage.spec.meta.effect != Effect::Read => {
+                        asked(commit, passage, target.owner, request)
+                    }
+                    _ => commit,
+                };
+                self.store.commit(commit).await.map_err(Refusal::from)
+            }
             Err(refusal) => Err(refusal),
         };
         match committed {
@@ -529,6 +539,14 @@ impl Control {
             response,
             expires_at: passage.started.plus(self.settings.idempotency_ttl),
         }))
+    }
+}
+
+/// A commit with the question that was decided.
+pub(crate) fn asked(commit: Commit, passage: &Passage<'_>, owner: Owner, request: &policy::Request) -> Commit {
+    match serde_json::to_vec(request) {
+        Ok(body) => commit.decision_input(DecisionInput { call: passage.call, owner, body }),
+        Err(_) => commit,
     }
 }
 

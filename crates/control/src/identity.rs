@@ -2,9 +2,9 @@
 
 use crate::freshness::Freshness;
 use crate::kill::Exposure;
-use crate::selector::Selector;
 use api::Effect;
 use ids::{CaseId, CredentialId, Owner, Principal, PrincipalKind, RunId, Scope, TenantId, Timestamp, UserId};
+use policy::Selector;
 use std::collections::BTreeSet;
 use std::time::Duration;
 

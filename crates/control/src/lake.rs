@@ -28,7 +28,7 @@ fn keeps_all(tenant: TenantId) -> Retention {
     Retention { tenant, days: None, classes: Vec::new(), holds: Vec::new() }
 }
 
-fn wire(retention: &Retention, version: Option<i64>) -> Result<api::Retention, Refusal> {
+pub(crate) fn wire(retention: &Retention, version: Option<i64>) -> Result<api::Retention, Refusal> {
     let hold = |hold: &Hold| {
         Ok(api::Hold {
             name: hold.name.parse().map_err(|error| Refusal::bug("a stored hold is not well formed", &error))?,

@@ -17,7 +17,7 @@ use ids::{Owner, PolicyId, Text};
 use policy::Document;
 use store::{Changes, Policy, PolicyState as State, PolicyVersion, Snapshot, Stored};
 
-fn wire(head: &Stored<Policy>, version: &PolicyVersion) -> Result<api::Policy, Refusal> {
+pub(crate) fn wire(head: &Stored<Policy>, version: &PolicyVersion) -> Result<api::Policy, Refusal> {
     Ok(api::Policy {
         id: head.value.id,
         name: head.value.name.parse().map_err(|error| Refusal::bug("a stored policy is not well formed", &error))?,
@@ -36,24 +36,24 @@ fn wire(head: &Stored<Policy>, version: &PolicyVersion) -> Result<api::Policy, R
     })
 }
 
-async fn policy_target(look: &Look<'_>, policy: PolicyId) -> Result<Target, Refusal> {
+pub(crate) async fn policy_target(look: &Look<'_>, policy: PolicyId) -> Result<Target, Refusal> {
     let head: Stored<Policy> = look.one("policy", &policy.to_string()).await?;
     let version = version_of(look.snapshot, policy, head.value.newest).await?;
     Ok(Target::new("Policy", policy.to_string(), Owner::Provider).named(head.value.name).made_by(version.author))
 }
 
-fn any_policy() -> Target {
+pub(crate) fn any_policy() -> Target {
     Target::new("Policy", "any", Owner::Provider)
 }
 
-async fn version_of(snapshot: &Snapshot, policy: PolicyId, version: u32) -> Result<PolicyVersion, Refusal> {
+pub(crate) async fn version_of(snapshot: &Snapshot, policy: PolicyId, version: u32) -> Result<PolicyVersion, Refusal> {
     let stored: Option<Stored<PolicyVersion>> = snapshot.read(&PolicyVersion::key(policy, version)).await?;
     stored.map(|stored| stored.value).ok_or_else(|| Refusal::not_found("version of the policy"))
 }
 
 impl Control {
     /// The policy set as it would be with this document in it.
-    fn set_with(&self, document: Document) -> Result<PolicyState, Refusal> {
+    pub(crate) fn set_with(&self, document: Document) -> Result<PolicyState, Refusal> {
         if policy::shipped::documents().iter().any(|shipped| shipped.name == document.name) {
             return Err(Refusal::fault(
                 "/name",
@@ -71,7 +71,7 @@ fn test_values<const MAX: usize>(tests: &ids::List<PolicyTestCase, MAX>) -> Vec<
     tests.iter().filter_map(|test| serde_json::to_value(test).ok()).collect()
 }
 
-fn test_cases(values: &[serde_json::Value]) -> Result<Vec<PolicyTestCase>, Refusal> {
+pub(crate) fn test_cases(values: &[serde_json::Value]) -> Result<Vec<PolicyTestCase>, Refusal> {
     let read = |value: &serde_json::Value| serde_json::from_value(value.clone());
     values
         .iter()

@@ -6,7 +6,6 @@ use crate::decide::{compile, role_spec};
 use crate::outcome::{After, Outcome};
 use crate::refusal::Refusal;
 use crate::registry::Handle;
-use crate::selector::Selector;
 use crate::target::Target;
 use api::{
     Effect, Etag, Gone, OperationPattern, Page, Problem, ProblemKind, RoleAssign, RoleCreate, RoleDelete, RoleGet,
@@ -14,9 +13,10 @@ use api::{
 };
 use ids::{AssignmentId, List, Owner, Principal, RoleId, Text, Timestamp};
 use policy::Authority;
+use policy::Selector;
 use store::{Agent, Assignment, Changes, Role, ServiceKey, Stored, User};
 
-fn wire(stored: Stored<Role>) -> Result<api::Role, Refusal> {
+pub(crate) fn wire(stored: Stored<Role>) -> Result<api::Role, Refusal> {
     let Stored { value, version, .. } = stored;
     let read = |pattern: &String| serde_json::from_value::<OperationPattern>(pattern.as_str().into());
     let operations = value.operations.iter().map(read).collect::<Result<_, _>>();

@@ -25,7 +25,7 @@ fn read(text: &str) -> Result<Filter, Refusal> {
     }
 }
 
-fn wire(stored: Stored<RuleException>) -> Result<api::RuleException, Refusal> {
+pub(crate) fn wire(stored: Stored<RuleException>) -> Result<api::RuleException, Refusal> {
     let Stored { value, version, created_at, .. } = stored;
     let filter = read(&value.text)?;
     Ok(api::RuleException {

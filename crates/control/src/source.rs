@@ -24,7 +24,7 @@ fn named(text: &str) -> Result<SourceName, Refusal> {
     text.parse().map_err(|error| Refusal::bug("a stored source is not well formed", &error))
 }
 
-fn wire(stored: Stored<Source>) -> Result<api::Source, Refusal> {
+pub(crate) fn wire(stored: Stored<Source>) -> Result<api::Source, Refusal> {
     let Stored { value, version, created_at, .. } = stored;
     Ok(api::Source {
         tenant: value.tenant,

@@ -6,13 +6,13 @@ use crate::identity::Identity;
 use crate::outcome::Outcome;
 use crate::refusal::Refusal;
 use crate::registry::Handle;
-use crate::selector::Selector;
 use crate::target::Target;
 use api::{
     Etag, Gone, Page, Tag, TenantCreate, TenantDelete, TenantGet, TenantList, TenantResume, TenantState, TenantSuspend,
     TenantUpdate,
 };
 use ids::{Owner, TenantId, Text};
+use policy::Selector;
 use store::{Agent, AgentState, Changes, ServiceKey, Stored, Tenant, User, UserState};
 
 pub(crate) fn wire(stored: Stored<Tenant>) -> Result<api::Tenant, Refusal> {

@@ -20,7 +20,7 @@ use store::{Agent, AgentState, Assignment, Changes, Credential, CredentialKind, 
 /// Shortest password, in characters (NIST SP 800-63B asks for at least 8; 15 where it is the only factor).
 const PASSWORD_MIN: usize = 12;
 
-fn wire(stored: Stored<User>) -> Result<api::User, Refusal> {
+pub(crate) fn wire(stored: Stored<User>) -> Result<api::User, Refusal> {
     let Stored { value, version, created_at, .. } = stored;
     Ok(api::User {
         id: value.id,

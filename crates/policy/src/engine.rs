@@ -15,7 +15,7 @@ use crate::{
     weigh::Scale,
 };
 use cedar_policy::Entity;
-use ids::Timestamp;
+use ids::{PrincipalKind, Timestamp};
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
@@ -96,6 +96,16 @@ impl Engine {
             resource: request.resource.clone(),
             context,
         })
+    }
+
+    /// Whether some policy of this set can matter where somebody of this kind, with this role or without any, calls an
+    /// operation: where none can, the set says nothing of it. Told from the index alone.
+    #[must_use]
+    pub fn speaks_of(&self, operation: &str, kind: PrincipalKind, role: Option<&str>) -> bool {
+        let role = role.map(|role| self.names.role(role));
+        let all = std::iter::once(&self.everywhere).chain(self.tenants.values());
+        let mut plans = all.filter_map(|plans| plans.get(operation));
+        plans.any(|plan| plan.can_match(self.names.principal_type(kind), role.as_ref()))
     }
 
     /// Everything that decisions depend on, as one text. Its digest is the version of the policy set.

@@ -19,6 +19,7 @@ mod question;
 mod role;
 mod rung;
 mod schema;
+mod selector;
 pub mod shipped;
 mod slices;
 mod spec;
@@ -36,6 +37,7 @@ pub use fault::PolicyFault;
 pub use role::{ROLE_PATTERNS_MAX, RoleError, RoleSpec, role_document};
 pub use rung::{RUNGS_MAX, Rung, RungError, parse_rungs};
 pub use schema::{SpecError, schema_text};
+pub use selector::Selector;
 pub use spec::{
     APPROVAL_COUNTS, AUTONOMIES, ActionSpec, EVIDENCE, Effect, FAMILIES, NAMESPACE, ORIGINS, ObligationKind, PROVIDER,
 };

@@ -53,7 +53,7 @@ impl Names {
         })
     }
 
-    fn principal_type(&self, kind: PrincipalKind) -> &EntityTypeName {
+    pub(crate) fn principal_type(&self, kind: PrincipalKind) -> &EntityTypeName {
         let [agent, rule, sensor, service, system, user] = &self.principals;
         match kind {
             PrincipalKind::Agent => agent,
@@ -63,6 +63,11 @@ impl Names {
             PrincipalKind::System => system,
             PrincipalKind::User => user,
         }
+    }
+
+    /// A role as an entity.
+    pub(crate) fn role(&self, role: &str) -> EntityUid {
+        EntityUid::from_type_name_and_id(self.role.clone(), EntityId::new(role))
     }
 
     pub(crate) fn action(id: &str) -> Result<EntityUid, Wrong> {

@@ -63,6 +63,13 @@ pub(crate) struct Plan {
 pub(crate) type Plans = HashMap<String, Arc<Plan>>;
 
 impl Plan {
+    /// Whether there is a policy in it for a principal of this type, or in this role.
+    pub(crate) fn can_match(&self, kind: &EntityTypeName, role: Option<&EntityUid>) -> bool {
+        let by_role = role.and_then(|role| self.by_entity.get(role));
+        let groups = std::iter::once(&self.any).chain(self.by_type.get(kind)).chain(by_role);
+        groups.flat_map(Group::clauses).next().is_some()
+    }
+
     /// The groups that can match this principal, given it and everything above it.
     pub(crate) fn groups<'a>(&'a self, principal: &EntityUid, above: &[&EntityUid]) -> Vec<&'a Group> {
         let mut groups = vec![&self.any];

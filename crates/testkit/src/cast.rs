@@ -377,7 +377,7 @@ impl Cast {
                 input.insert(name.to_owned(), id.as_str().into());
             }
         }
-        if spec.meta.id == "policy.matrix" {
+        if matches!(spec.meta.id, "config.get" | "policy.matrix") {
             // About oneself at one's own place.
             input.clear();
         }

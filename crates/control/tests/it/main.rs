@@ -22,5 +22,6 @@ mod record;
 mod replay;
 mod rules;
 mod runs;
+mod simulate;
 mod standing;
 mod triggers;

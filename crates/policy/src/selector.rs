@@ -5,18 +5,25 @@ use std::collections::BTreeSet;
 
 /// A parsed selector.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Selector {
+pub enum Selector {
+    /// Each of these fits.
     All(Vec<Selector>),
+    /// One of these fits.
     Any(Vec<Selector>),
+    /// This does not fit.
     Not(Box<Selector>),
+    /// The tag is there.
     Tag(String),
 }
 
 const DEPTH_MAX: usize = 16;
 
 impl Selector {
-    /// Read a selector; the error is a fragment that says what is wrong and what would be right.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    /// Read a selector.
+    ///
+    /// # Errors
+    /// A fragment that says what is wrong and what would be right.
+    pub fn parse(text: &str) -> Result<Self, String> {
         let words = words(text)?;
         let mut reader = Reader { words: &words, at: 0 };
         let selector = reader.any(0)?;
@@ -27,7 +34,8 @@ impl Selector {
     }
 
     /// Whether these tags fit.
-    pub(crate) fn fits(&self, tags: &BTreeSet<String>) -> bool {
+    #[must_use]
+    pub fn fits(&self, tags: &BTreeSet<String>) -> bool {
         match self {
             Self::All(parts) => parts.iter().all(|part| part.fits(tags)),
             Self::Any(parts) => parts.iter().any(|part| part.fits(tags)),
