@@ -166,6 +166,28 @@ pub struct Compacted {
     pub rows_removed: u64,
 }
 
+/// Remove every event of a tenant from the lake, its memory and its log, except what a legal hold covers.
+///
+/// For good, and only of a suspended tenant: nothing may come in meanwhile. Runs as a job. Questions that are under way still
+/// read the old files; these are gone from the disk ten minutes later. `tenant.delete` does the same by itself.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LakeErase {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Why; stays on the record.
+    pub reason: Text<1000>,
+}
+
+/// What an erasure did.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Erased {
+    /// Rows that are gone.
+    pub rows_removed: u64,
+    /// Rows that a legal hold keeps.
+    pub rows_held: u64,
+}
+
 /// What a rule finds in what the lake holds.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Backtest {
@@ -197,4 +219,6 @@ declare! {
         json!({ "tenant": example::TENANT, "name": "matter-17", "reason": "settled" });
     LakeCompact => Job: Meta::write("lake.compact", Method::Post, "/v1/tenants/{tenant}/lake/compact", "Tenant").idempotent().long_running(),
         json!({ "tenant": example::TENANT });
+    LakeErase => Job: Meta::govern("lake.erase", Method::Post, "/v1/tenants/{tenant}/lake/erase", "Tenant").long_running(),
+        json!({ "tenant": example::TENANT, "reason": "the contract ended" });
 }

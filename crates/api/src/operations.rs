@@ -42,7 +42,7 @@ macro_rules! for_each_operation {
             $crate::EventValues, $crate::EventGet, $crate::EventProcessTree, $crate::EventEstimate, $crate::EventExport,
             $crate::EntityPrevalence, $crate::DetectionList, $crate::DetectionGet,
             $crate::LakeStatusGet, $crate::LakeRetention, $crate::LakeSetRetention, $crate::LakeHold,
-            $crate::LakeReleaseHold, $crate::LakeCompact,
+            $crate::LakeReleaseHold, $crate::LakeCompact, $crate::LakeErase,
             $crate::SensorCreate, $crate::SensorGet, $crate::SensorList, $crate::SensorUpdate, $crate::SensorRetire,
             $crate::SensorEnrol, $crate::SensorHeartbeat, $crate::SensorTasks, $crate::SensorReport,
             $crate::ActionCatalogue, $crate::ActionKillProcess, $crate::ActionIsolateHost, $crate::ActionReleaseHost,

@@ -6,7 +6,7 @@
 //! tasks.
 
 use crate::{
-    Backtest, Compacted, Detection, DetectionGet, DetectionList, Detections, EntityPrevalence, Estimate, Event,
+    Backtest, Compacted, Detection, DetectionGet, DetectionList, Detections, EntityPrevalence, Erased, Estimate, Event,
     EventEstimate, EventExport, EventFields, EventFiles, EventGet, EventHistogram, EventProcessTree, EventQuery,
     EventRows, EventSearch, EventTail, EventValues, Fields, Future, Histogram, LakeStatus, MappingTest, Prevalences,
     Problem, ProblemKind, ProcessTree, SourceHealth, Values,
@@ -479,16 +479,25 @@ pub trait DataPlane: Send + Sync {
         bounds: &'a Bounds,
     ) -> Future<'a, Result<Backtest, Problem>>;
 
-    /// Merge small files, remove what is past its time and on no hold. Called by a job; `told` is called now and then
-    /// with how far it is (0 to 1000) and answers false where it should stop.
+    /// Merge small files (all of the scope's, or those for which it is time), remove what is past its time and on no hold.
+    /// Called by a job; `told` is called now and then with how far it is (0 to 1000) and answers false where it should stop.
     fn compact<'a>(
         &'a self,
         scope: &'a Scope,
+        due_only: bool,
         told: &'a (dyn Fn(u32, &str) -> bool + Send + Sync),
     ) -> Future<'a, Result<Compacted, Problem>>;
 
-    /// Remove everything of a tenant that is on no hold. Called by a job.
-    fn erase(&self, tenant: TenantId) -> Future<'_, Result<(), Problem>>;
+    /// Unlink files that nobody reads any more; whether there is something to merge, or past its time.
+    fn upkeep_due(&self) -> Future<'_, Result<bool, Problem>>;
+
+    /// Remove everything that the lake, its memory and its log hold of a tenant and that is on no hold. Called by a job;
+    /// `told` as in [`DataPlane::compact`].
+    fn erase<'a>(
+        &'a self,
+        tenant: TenantId,
+        told: &'a (dyn Fn(u32, &str) -> bool + Send + Sync),
+    ) -> Future<'a, Result<Erased, Problem>>;
 
     /// Whether it takes records and answers questions; the text says what is missing.
     ///

@@ -69,6 +69,23 @@ pub fn plan_compaction(state: &State, now: Timestamp, options: &CompactionOption
     plans
 }
 
+/// What to merge so that these files become day files in which each tenant stands once for a class and day, whether that is
+/// due or not.
+#[must_use]
+pub fn plan_everything(files: &[&File], options: &CompactionOptions) -> Vec<Compaction> {
+    let mut days: BTreeMap<(Day, u32), Vec<&File>> = BTreeMap::new();
+    for file in files {
+        days.entry((file.day, file.class_uid)).or_default().push(file);
+    }
+    let twice = |files: &[&File]| {
+        let mut seen = BTreeSet::new();
+        !files.iter().flat_map(|file| file.tenants()).all(|tenant| seen.insert(tenant))
+    };
+    let worth = |files: &Vec<&File>| files.iter().any(|file| file.level < LEVEL_DAY) || twice(files);
+    let plan = |files: Vec<&File>| compaction(LEVEL_DAY, &files, split(&files, options));
+    days.into_values().filter(worth).filter_map(plan).collect()
+}
+
 /// Whether a day has ended and nothing came in for long enough; late rows start the wait again.
 fn is_over(day: Day, files: &[&File], now: Timestamp, options: &CompactionOptions) -> bool {
     let settled = now.minus(options.day_after);

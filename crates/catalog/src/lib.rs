@@ -16,7 +16,7 @@ mod state;
 mod table;
 
 pub use change::{Change, Committed, Intent, Refused};
-pub use compact::{Compaction, CompactionOptions, plan_compaction};
+pub use compact::{Compaction, CompactionOptions, plan_compaction, plan_everything};
 pub use contract::{Answer, Catalog, CatalogError, Pruned, Scheduled};
 pub use entity::{ENTITY_BYTES_MAX, EntityCount, EntityKind, Prevalence, UnknownEntityKind};
 pub use file::{ColumnStats, Day, File, FileId, LEVEL_DAY, LEVEL_FLUSH, LEVEL_HOUR, NewFile, RowGroup, time_text};

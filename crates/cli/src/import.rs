@@ -2,6 +2,7 @@
 //! server holds. Reads what `event::read` reads. Never counts a record as imported that was not acknowledged.
 
 mod batches;
+mod follow;
 
 use crate::answer::{Answer, Transport, Trouble};
 use crate::operate::{Around, transport};
@@ -13,6 +14,7 @@ use api::{Future, Spec};
 use batches::{Batch, Read};
 use bytes::Bytes;
 use clap::{Arg, ArgMatches, Command};
+use follow::Places;
 use http::header;
 use ids::{TenantId, Text};
 use serde_json::{Value, json};
@@ -23,6 +25,10 @@ use std::time::Duration;
 pub(crate) const COMMAND: &str = "import";
 /// How long the key of an import lives.
 const KEY_SECS: u32 = 24 * 3600;
+/// After so long a key that is still needed is replaced.
+const KEY_FRESH: Duration = Duration::from_secs(12 * 3600);
+/// How often files that are followed are looked at.
+const LOOK: Duration = Duration::from_secs(1);
 /// How often a batch is sent again that was refused for a while.
 const TRIES_MAX: u32 = 120;
 /// How long to wait until what was imported can be found.
@@ -62,6 +68,12 @@ pub(crate) fn command() -> Command {
                 .long("mapping")
                 .value_name("NAME")
                 .help("For a source that is made: a built-in mapping; told from the records where nothing is said"),
+        )
+        .arg(
+            Arg::new("follow")
+                .long("follow")
+                .value_name("CURSOR-FILE")
+                .help("Go on sending lines that are added to the files, and files that are added to the folders; how far that got is kept in this file"),
         )
         .arg(
             Arg::new("files")
@@ -126,6 +138,11 @@ async fn import(
             (Way::Http { remote, path, key: Some(secret) }, Some(key))
         }
     };
+    if let Some(cursor) = matches.get_one::<String>("follow") {
+        let given = matches.get_many::<String>("files").into_iter().flatten().map(PathBuf::from).collect();
+        let follow = Follow { calls, tenant, source, given, places: Places::open(Path::new(cursor))? };
+        return follow.run(way, around).await;
+    }
     let mut failed = false;
     for file in &files {
         let outcome = one(&way, file, around).await;
@@ -146,6 +163,61 @@ async fn import(
         let _ = calls.call("source.revoke_key", json!({ "tenant": tenant, "source": source, "key": key })).await;
     }
     Ok(if failed { Exit::Failed } else { Exit::Done })
+}
+
+/// Files that grow, and where what is added to them goes.
+struct Follow<'a> {
+    calls: Calls<'a>,
+    tenant: String,
+    source: String,
+    given: Vec<PathBuf>,
+    places: Places,
+}
+
+impl Follow<'_> {
+    /// Send what is added until the process is ended. What cannot be read or sent now is tried again.
+    async fn run(mut self, mut way: Way, around: &mut Around<'_>) -> Result<Exit, Trouble> {
+        let mut fresh_until = tokio::time::Instant::now() + KEY_FRESH;
+        let mut last = String::new();
+        loop {
+            match self.round(&way, around).await {
+                Ok(()) => last.clear(),
+                // Said once, not every second.
+                Err(trouble) if trouble.to_string() != last => {
+                    last = trouble.to_string();
+                    let _ = writeln!(around.errors, "note: {last}; trying again");
+                }
+                Err(_) => {}
+            }
+            if tokio::time::Instant::now() >= fresh_until
+                && let Way::Http { key, .. } = &mut way
+            {
+                fresh_until = tokio::time::Instant::now() + KEY_FRESH;
+                *key = Some(self.calls.make_key(&self.tenant, &self.source).await?.1);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    async fn round(&mut self, way: &Way, around: &mut Around<'_>) -> Result<(), Trouble> {
+        let mut files = Vec::new();
+        for given in &self.given {
+            batches::files(given, &mut files)?;
+        }
+        for file in &files {
+            let mut lines = 0;
+            while let Some(stretch) = self.places.next(file)? {
+                way.send(stretch.bytes.clone()).await?;
+                self.places.sent(&stretch)?;
+                lines += stretch.lines();
+            }
+            if lines > 0 {
+                let told = writeln!(around.output, "{}: {lines} lines", file.display());
+                told.map_err(|error| Trouble::local("cannot write the output", error))?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Bring in one file.

@@ -8,10 +8,11 @@ use crate::refusal::Refusal;
 use crate::registry::Handle;
 use crate::target::Target;
 use api::{
-    ClassRetention, Etag, Keep, LakeCompact, LakeHold, LakeReleaseHold, LakeRetention, LakeSetRetention, LakeStatus,
-    LakeStatusGet, SourceSetup, TenantSetup,
+    ClassRetention, Etag, Keep, LakeCompact, LakeErase, LakeHold, LakeReleaseHold, LakeRetention, LakeSetRetention,
+    LakeStatus, LakeStatusGet, SourceSetup, TenantSetup,
 };
-use ids::{JobId, Owner, Scope, TenantId, Text};
+use ids::{JobId, Owner, Scope, TenantId, Text, Timestamp};
+use serde_json::{Value, json};
 use std::time::Duration;
 use store::{Changes, Hold, Lease, NewJob, Retention, Source, Stored, Tenant};
 
@@ -19,6 +20,12 @@ use store::{Changes, Hold, Lease, NewJob, Retention, Source, Stored, Tenant};
 const HOLDS_MAX: usize = 100;
 /// The kind of a compaction's job.
 const COMPACT_JOB: &str = "lake.compact";
+/// The kind of a job that removes all of a tenant's rows.
+const ERASE_JOB: &str = "lake.erase";
+/// The name under which the platform does this.
+const KEEPER: &str = "lake-compactor";
+/// How often it is looked whether files are to be merged or removed without anybody asking.
+const UPKEEP: Duration = Duration::from_secs(300);
 /// How often it is looked whether something was asked.
 const ROUND: Duration = Duration::from_secs(1);
 /// How long a worker holds a compaction before another may take it up.
@@ -169,32 +176,45 @@ impl Handle<LakeCompact> for Control {
 
     async fn handle(&self, admitted: &Admitted<'_>, input: LakeCompact) -> Result<Outcome<api::Job>, Refusal> {
         self.plane()?;
-        let id = JobId::generate(self.clock.as_ref(), self.entropy.as_ref());
-        let mut changes = Changes::new();
-        changes.enqueue(NewJob {
-            id,
-            kind: COMPACT_JOB.to_owned(),
-            owner: Owner::Tenant(input.tenant),
-            payload: serde_json::Value::Null,
-            run_at: admitted.now,
-            attempts_max: 3,
-            dedupe: None,
-        });
-        let job = api::Job {
-            id,
-            tenant: Some(input.tenant),
-            kind: COMPACT_JOB.to_owned(),
-            state: api::JobState::Queued,
-            progress_permille: 0,
-            progress: String::new(),
-            attempts: 0,
-            result: None,
-            error: None,
-            created_at: admitted.now,
-            updated_at: admitted.now,
-        };
-        Ok(Outcome::changed(job, changes))
+        let job = self.lake_job(COMPACT_JOB, Owner::Tenant(input.tenant), Value::Null, admitted.now);
+        Ok(queued(job, Some(input.tenant), admitted.now))
     }
+}
+
+impl Handle<LakeErase> for Control {
+    async fn resolve(&self, look: &Look<'_>, input: &LakeErase) -> Result<Target, Refusal> {
+        Ok(Target::place(look.place(Some(input.tenant)).await?))
+    }
+
+    async fn handle(&self, admitted: &Admitted<'_>, input: LakeErase) -> Result<Outcome<api::Job>, Refusal> {
+        self.plane()?;
+        let tenant: Option<Stored<Tenant>> = admitted.snapshot.read(&input.tenant.to_string()).await?;
+        if tenant.is_none_or(|tenant| tenant.value.state != store::TenantState::Suspended) {
+            return Err(Refusal::conflict("the tenant is not suspended; suspend it first, so that nothing comes in"));
+        }
+        let job = self.erase_job(input.tenant, admitted.now);
+        Ok(queued(job, Some(input.tenant), admitted.now))
+    }
+}
+
+/// A job as the caller sees it.
+fn queued(job: NewJob, tenant: Option<TenantId>, now: Timestamp) -> Outcome<api::Job> {
+    let told = api::Job {
+        id: job.id,
+        tenant,
+        kind: job.kind.clone(),
+        state: api::JobState::Queued,
+        progress_permille: 0,
+        progress: String::new(),
+        attempts: 0,
+        result: None,
+        error: None,
+        created_at: now,
+        updated_at: now,
+    };
+    let mut changes = Changes::new();
+    changes.enqueue(job);
+    Outcome::changed(told, changes)
 }
 
 impl Control {
@@ -233,16 +253,40 @@ impl Control {
         self.carry_first_rules(plane.as_ref(), tenant).await
     }
 
-    /// Run what was asked of the lake until `stop` says so; apart from the other rounds, because a compaction takes long.
+    fn lake_job(&self, kind: &str, owner: Owner, payload: Value, now: Timestamp) -> NewJob {
+        let id = JobId::generate(self.clock.as_ref(), self.entropy.as_ref());
+        NewJob { id, kind: kind.to_owned(), owner, payload, run_at: now, attempts_max: 3, dedupe: None }
+    }
+
+    /// The job that removes all of a tenant's rows; it belongs to the provider, so that it outlives the tenant.
+    pub(crate) fn erase_job(&self, tenant: TenantId, now: Timestamp) -> NewJob {
+        let job = self.lake_job(ERASE_JOB, Owner::Provider, json!({ "tenant": tenant }), now);
+        NewJob { attempts_max: 100, ..job }
+    }
+
+    /// Run what was asked of the lake, and what is due without that, until `stop` says so; apart from the other rounds,
+    /// because a compaction takes long.
     pub(crate) async fn look_after_the_lake(self, mut stop: tokio::sync::watch::Receiver<bool>) {
-        let (mut seen, mut due) = (None, self.now());
+        let (mut seen, mut due, mut upkeep) = (None, self.now(), self.now().plus(UPKEEP));
         while !*stop.borrow() {
+            if self.now() >= upkeep {
+                upkeep = self.now().plus(UPKEEP);
+                if let Err(refusal) = self.enqueue_upkeep().await {
+                    tracing::error!(?refusal, "the lake's upkeep cannot be begun; tried again later");
+                }
+            }
             let jobs = self.store.generation(&["job"]);
             // A job whose worker died becomes due without any change of state.
             if seen != Some(jobs) || self.now() >= due {
                 (seen, due) = (Some(jobs), self.now().plus(COMPACT_LEASE));
-                if let Err(refusal) = self.run_compactions(&mut stop).await {
-                    tracing::error!(?refusal, "a round of the lake's upkeep failed; it goes on");
+                match self.run_lake_jobs(&mut stop).await {
+                    // There may be more of them.
+                    Ok(true) => {
+                        seen = None;
+                        continue;
+                    }
+                    Ok(false) => {}
+                    Err(refusal) => tracing::error!(?refusal, "a round of the lake's upkeep failed; it goes on"),
                 }
             }
             tokio::select! {
@@ -252,30 +296,47 @@ impl Control {
         }
     }
 
-    /// Run compactions that were asked for, one after the other.
-    async fn run_compactions(&self, stop: &mut tokio::sync::watch::Receiver<bool>) -> Result<(), Refusal> {
+    /// Ask for what is due without anybody having asked: files merged, and rows removed that are past their time.
+    async fn enqueue_upkeep(&self) -> Result<(), Refusal> {
         let Some(plane) = &self.plane else { return Ok(()) };
-        let leases = self.store.jobs().claim("lake-compactor", COMPACT_JOB, 1, COMPACT_LEASE).await?;
-        for lease in leases {
-            let outcome = self.compact(plane.as_ref(), &lease, stop).await;
-            let mut changes = Changes::new();
-            match outcome {
-                Ok(done) => changes.finish_job(&lease, serde_json::to_value(done).ok().as_ref()),
-                Err(problem) => changes.fail_job(&lease, &problem.detail),
-            };
-            let (owner, id) = (lease.job.owner, lease.job.id.to_string());
-            self.commit_as_system("lake-compactor", "lake.compact", owner, id, changes).await?;
+        if !plane.upkeep_due().await? {
+            return Ok(());
         }
-        Ok(())
+        let job = self.lake_job(COMPACT_JOB, Owner::Provider, json!({ "due": true }), self.now());
+        let id = job.id.to_string();
+        let mut changes = Changes::new();
+        changes.enqueue(job);
+        self.commit_as_system(KEEPER, COMPACT_JOB, Owner::Provider, id, changes).await
     }
 
-    /// One compaction; the lease is kept alive beside it, and its loss (a cancelled job) stops it.
-    async fn compact(
+    /// Run the jobs that are due, one after the other; whether there was one.
+    async fn run_lake_jobs(&self, stop: &mut tokio::sync::watch::Receiver<bool>) -> Result<bool, Refusal> {
+        let Some(plane) = &self.plane else { return Ok(false) };
+        let mut any = false;
+        for kind in [COMPACT_JOB, ERASE_JOB] {
+            for lease in self.store.jobs().claim(KEEPER, kind, 1, COMPACT_LEASE).await? {
+                any = true;
+                let outcome = self.lake_work(plane.as_ref(), kind, &lease, stop).await;
+                let mut changes = Changes::new();
+                match outcome {
+                    Ok(done) => changes.finish_job(&lease, Some(&done)),
+                    Err(problem) => changes.fail_job(&lease, &problem.detail),
+                };
+                let (owner, id) = (lease.job.owner, lease.job.id.to_string());
+                self.commit_as_system(KEEPER, kind, owner, id, changes).await?;
+            }
+        }
+        Ok(any)
+    }
+
+    /// One job; the lease is kept alive beside it, and its loss (a cancelled job) stops it.
+    async fn lake_work(
         &self,
         plane: &dyn api::DataPlane,
+        kind: &str,
         lease: &Lease,
         stop: &mut tokio::sync::watch::Receiver<bool>,
-    ) -> Result<api::Compacted, api::Problem> {
+    ) -> Result<Value, api::Problem> {
         let scope = Scope::from(lease.job.owner);
         let going = std::sync::atomic::AtomicBool::new(true);
         let reached = std::sync::Mutex::new((0_u32, String::new()));
@@ -283,7 +344,16 @@ impl Control {
             *reached.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = (permille.min(1000), text.to_owned());
             going.load(std::sync::atomic::Ordering::Acquire)
         };
-        let mut work = plane.compact(&scope, &told);
+        let due_only = lease.job.payload.get("due").and_then(Value::as_bool).unwrap_or(false);
+        let erased = lease.job.payload.get("tenant").and_then(Value::as_str).and_then(|tenant| tenant.parse().ok());
+        let mut work: api::Future<'_, Result<Value, api::Problem>> = Box::pin(async {
+            let done = match (kind, erased) {
+                (ERASE_JOB, Some(tenant)) => serde_json::to_value(plane.erase(tenant, &told).await?),
+                _ => serde_json::to_value(plane.compact(&scope, due_only, &told).await?),
+            };
+            // Numbers always have a JSON form.
+            Ok(done.unwrap_or_default())
+        });
         loop {
             tokio::select! {
                 done = &mut work => return done,

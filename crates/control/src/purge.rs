@@ -57,7 +57,7 @@ impl Control {
         removed += self.remove_all::<User>(&snapshot, lease, tenant).await?;
         removed += self.remove_all::<Approval>(&snapshot, lease, tenant).await?;
         removed += self.remove_all::<KillSwitch>(&snapshot, lease, tenant).await?;
-        // How long records are kept, and held back for a court, outlives the tenant: `Retention` stays.
+        // What is held back for a court outlives the tenant: `Retention` stays, and the rows that a hold covers.
         removed += self.remove_all::<Source>(&snapshot, lease, tenant).await?;
         removed += self.remove_all::<RulePackAssignment>(&snapshot, lease, tenant).await?;
         removed += self.remove_all::<RuleException>(&snapshot, lease, tenant).await?;
@@ -83,6 +83,9 @@ impl Control {
         self.set_up_tenant(tenant).await?;
         let mut changes = Changes::new();
         changes.finish_job(lease, Some(&json!({ "removed": removed + roles })));
+        if self.plane.is_some() {
+            changes.enqueue(self.erase_job(tenant, self.now()));
+        }
         self.commit_purge(tenant, changes).await
     }
 

@@ -12,6 +12,12 @@ pub struct Position {
 impl Position {
     /// Before every entry.
     pub const START: Self = Self { segment: 0, offset: 0 };
+
+    /// Whether no entry of its segment stands before it.
+    #[must_use]
+    pub const fn starts_segment(self) -> bool {
+        self.offset <= crate::recover::HEADER
+    }
 }
 
 impl std::fmt::Display for Position {

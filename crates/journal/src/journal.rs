@@ -56,6 +56,8 @@ impl std::fmt::Debug for Shared {
 struct State {
     queue: VecDeque<(Entry, Promise)>,
     queued_bytes: usize,
+    /// Somebody wants the segment closed.
+    roll: bool,
     phase: Phase,
     salt: u64,
     durable: Position,
@@ -154,6 +156,7 @@ impl Journal {
         let state = State {
             queue: VecDeque::new(),
             queued_bytes: 0,
+            roll: false,
             phase: Phase::Running,
             salt: writer.salt(),
             durable: writer.durable(),
@@ -287,6 +290,13 @@ impl Journal {
         Ok(retained)
     }
 
+    /// Close the segment that is being written soon, so that [`Journal::retain_from`] can remove what stands in it.
+    /// Returns at once; [`Journal::durable`] is in a later segment when it is done.
+    pub fn roll_over(&self) {
+        self.0.shared.state().roll = true;
+        self.0.shared.changed.notify_all();
+    }
+
     /// Take no more entries, sync what is queued, leave a mark, and end the writer. Other clones see `Closed`.
     pub fn close(&self) {
         self.0.close();
@@ -387,6 +397,7 @@ fn run(shared: &Shared, mut writer: Writer) {
     let panicked = Cause::new("run of the writer", &std::io::Error::other("it ended in a panic"));
     let mut guard = Guard(shared, Phase::Poisoned(panicked));
     while let Some((entries, promises)) = next_group(shared) {
+        // Without entries it was woken to close the segment.
         match writer.commit(&entries) {
             Ok(receipts) => {
                 publish(shared, &writer, &receipts);
@@ -407,7 +418,20 @@ fn run(shared: &Shared, mut writer: Writer) {
                 }
             }
         }
-        let idle = shared.state().queue.is_empty();
+        let (idle, roll) = {
+            let mut state = shared.state();
+            (state.queue.is_empty(), std::mem::take(&mut state.roll))
+        };
+        if roll {
+            match writer.roll_over() {
+                Err(AppendError::Poisoned(cause)) => {
+                    guard.1 = Phase::Poisoned(cause);
+                    return;
+                }
+                // What was refused was not begun: the segment goes on.
+                Ok(()) | Err(_) => publish(shared, &writer, &[]),
+            }
+        }
         if idle && let Err(AppendError::Poisoned(cause)) = writer.mark() {
             guard.1 = Phase::Poisoned(cause);
             return;
@@ -422,7 +446,7 @@ fn run(shared: &Shared, mut writer: Writer) {
 /// Wait for work; none when the journal is closing and all is written.
 fn next_group(shared: &Shared) -> Option<(Vec<Entry>, Vec<Promise>)> {
     let mut state = shared.state();
-    while state.queue.is_empty() {
+    while state.queue.is_empty() && !state.roll {
         if !matches!(state.phase, Phase::Running) {
             return None;
         }

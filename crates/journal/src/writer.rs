@@ -219,6 +219,27 @@ impl Writer {
         Ok(())
     }
 
+    /// Close the segment and begin the next, so that what stands in it can be removed; nothing where it has no entry.
+    ///
+    /// # Errors
+    /// [`AppendError::Poisoned`] as for [`Writer::commit`].
+    pub fn roll_over(&mut self) -> Result<(), AppendError> {
+        if let Some(cause) = &self.poisoned {
+            return Err(AppendError::Poisoned(cause.clone()));
+        }
+        if self.offset == recover::HEADER {
+            return Ok(());
+        }
+        match self.roll() {
+            Ok(()) => Ok(()),
+            Err(Failed::Refused(error)) => Err(error),
+            Err(Failed::Broken(cause)) => {
+                self.poisoned = Some(cause.clone());
+                Err(AppendError::Poisoned(cause))
+            }
+        }
+    }
+
     /// Tell the disk, without a sync, how far the segment is durable. Worth its 24 bytes whenever nothing else
     /// waits: a later opening can then tell damage from a torn tail, and need not write the last group again.
     ///

@@ -180,7 +180,7 @@ impl TableProvider for External {
         let mut groups = [Vec::new(), Vec::new()];
         for (number, part) in self.registered.parts.iter().enumerate() {
             let file = PartitionedFile::new(format!("external/{number}.parquet"), part.bytes)
-                .with_extension(OnDisk(part.path.clone()))
+                .with_extension(OnDisk { path: part.path.clone(), own: false })
                 .with_partition_values(
                     part.values.iter().map(|value| ScalarValue::Utf8View(Some(value.clone()))).collect(),
                 );

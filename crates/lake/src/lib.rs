@@ -33,6 +33,7 @@ mod schema;
 mod search;
 mod session;
 mod snapshot;
+mod sums;
 mod tail;
 mod tree;
 mod write;

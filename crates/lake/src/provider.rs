@@ -169,7 +169,7 @@ impl Events {
             view.tally.files.fetch_add(1, Ordering::Relaxed);
             view.tally.rows.fetch_add(rows, Ordering::Relaxed);
             view.tally.file_bytes.fetch_add(file.bytes, Ordering::Relaxed);
-            let disk = OnDisk(view.inner.folder.root().join(&file.path));
+            let disk = OnDisk { path: view.inner.folder.root().join(&file.path), own: true };
             let mut part = PartitionedFile::new(file.path.clone(), file.bytes).with_extension(disk);
             if let Some(selection) = selection {
                 part = part.with_extension(ParquetRowSelection::new(selection));

@@ -2,6 +2,7 @@
 //! against the query's budget. Must never open a file that the plan did not name.
 
 use crate::cache::Bounded;
+use crate::sums::{self, Sums};
 use bytes::Bytes;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::ParquetFileReaderFactory;
@@ -15,7 +16,6 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use std::fs::File;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -55,7 +55,12 @@ impl Spent {
 pub(crate) type Footers = Bounded<PathBuf, Arc<ParquetMetaData>>;
 
 /// The true path of a file, beside the name that the plan shows.
-pub(crate) struct OnDisk(pub(crate) PathBuf);
+pub(crate) struct OnDisk {
+    /// Where it stands.
+    pub(crate) path: PathBuf,
+    /// Written by the lake, and so held to its sums.
+    pub(crate) own: bool,
+}
 
 /// Opens the files of one query.
 #[derive(Clone)]
@@ -78,15 +83,19 @@ impl ParquetFileReaderFactory for Readers {
         _metadata_size_hint: Option<usize>,
         _metrics: &ExecutionPlanMetricsSet,
     ) -> Result<Box<dyn AsyncFileReader + Send>, DataFusionError> {
-        let path = file.extension::<OnDisk>().map(|disk| disk.0.clone());
-        let path = path.ok_or_else(|| DataFusionError::Internal("a file without its place on disk".to_owned()))?;
-        Ok(Box::new(Reader { path, file: None, readers: self.clone() }))
+        let disk = file.extension::<OnDisk>().map(|disk| (disk.path.clone(), disk.own));
+        let (path, own) =
+            disk.ok_or_else(|| DataFusionError::Internal("a file without its place on disk".to_owned()))?;
+        Ok(Box::new(Reader { path, own, file: None, sums: None, readers: self.clone() }))
     }
 }
 
 struct Reader {
     path: PathBuf,
+    own: bool,
     file: Option<File>,
+    /// Once the metadata were read.
+    sums: Option<Arc<Sums>>,
     readers: Readers,
 }
 
@@ -102,18 +111,28 @@ impl Reader {
     fn read(&mut self, range: &Range<u64>) -> Result<Bytes, ParquetError> {
         let length = range.end.saturating_sub(range.start);
         self.readers.spent.add(length)?;
-        let mut buffer = vec![0_u8; usize::try_from(length)?];
-        self.file()?.read_exact_at(&mut buffer, range.start)?;
-        Ok(buffer.into())
+        if self.own && self.sums.is_none() {
+            self.metadata()?;
+        }
+        let sums = self.sums.clone();
+        let path = self.path.clone();
+        sums::read(&path, self.file()?, sums.as_deref(), range)
     }
 
     fn metadata(&mut self) -> Result<Arc<ParquetMetaData>, ParquetError> {
         if let Some(footer) = self.readers.footers.get(&self.path) {
+            if self.own && self.sums.is_none() {
+                self.sums = sums::listed(&footer).map(Arc::new);
+            }
             return Ok(footer);
         }
         let footers = Arc::clone(&self.readers.footers);
         let reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Optional);
         let footer = Arc::new(reader.parse_and_finish(self.file()?)?);
+        if self.own {
+            let path = self.path.clone();
+            self.sums = sums::of(&path, self.file()?, &footer)?;
+        }
         footers.put(self.path.clone(), Arc::clone(&footer), footer.memory_size());
         Ok(footer)
     }

@@ -8,6 +8,7 @@ use crate::filter::ObservableSet;
 use crate::filters::Sets;
 use crate::lake::{Inner, Lake};
 use crate::schema::{at, logical, place};
+use crate::sums::{self, Checked, Sums};
 use crate::write::{FileWriter, RUN_ROWS_MAX, Shape, count, rarely_repeats};
 use crate::writer::{Uncommitted, commit};
 use catalog::{
@@ -407,6 +408,7 @@ fn union(
 struct Reader<'a> {
     source: &'a Source,
     path: std::path::PathBuf,
+    sums: Option<Arc<Sums>>,
     metadata: ArrowReaderMetadata,
     /// Places of the logical table, in the file's order.
     places: Vec<usize>,
@@ -417,6 +419,7 @@ impl<'a> Reader<'a> {
         let path = inner.folder.root().join(&source.file.path);
         let file = std::fs::File::open(&path).map_err(|source| LakeError::io("open", &path, source))?;
         let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?;
+        let sums = sums::of(&path, &file, metadata.metadata())?;
         let viewed = |field: &Arc<Field>| match field.data_type() {
             DataType::Utf8 => Field::clone(field).with_data_type(DataType::Utf8View),
             _ => Field::clone(field),
@@ -425,7 +428,7 @@ impl<'a> Reader<'a> {
         let places = schema.fields().iter().filter_map(|field| place(field.name())).collect();
         let options = ArrowReaderOptions::new().with_schema(schema);
         let metadata = ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options)?;
-        Ok(Self { source, path, metadata, places })
+        Ok(Self { source, path, sums, metadata, places })
     }
 
     fn rows(
@@ -447,6 +450,7 @@ impl<'a> Reader<'a> {
             return Ok(Vec::new());
         }
         let file = std::fs::File::open(&self.path).map_err(|source| LakeError::io("open", &self.path, source))?;
+        let file = Checked { path: self.path.clone(), file: Arc::new(file), sums: self.sums.clone() };
         let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
             .with_row_selection(RowSelection::from(selectors))
             .with_batch_size(8_192)

@@ -7,6 +7,7 @@
 use crate::LakeError;
 use crate::filter::ObservableSet;
 use crate::schema::{at, logical};
+use crate::sums::{self, Summing};
 use catalog::{ColumnKind, ColumnStats, Day, NewFile, RowGroup, Table, time_text};
 use datafusion::arrow::array::{ArrayRef, AsArray, RecordBatch};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, TimestampMicrosecondType};
@@ -19,7 +20,7 @@ use datafusion::parquet::schema::types::ColumnPath;
 use ids::{TenantId, Timestamp};
 use std::collections::HashSet;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The version of the files' format, in their metadata.
@@ -120,7 +121,7 @@ pub(crate) struct FileWriter<'a> {
     shape: Shape,
     schema: Arc<Schema>,
     table: &'a Table,
-    writer: ArrowWriter<File>,
+    writer: ArrowWriter<Summing>,
     runs: Vec<RowGroup>,
     last_own: bool,
     received: (i64, i64),
@@ -133,7 +134,7 @@ impl<'a> FileWriter<'a> {
         let schema = Arc::new(shape.schema(table));
         // The Arrow schema would cost 4 KB a file and says nothing that Parquet's own types do not.
         let options = ArrowWriterOptions::new().with_properties(shape.properties()?).with_skip_arrow_metadata(true);
-        let writer = ArrowWriter::try_new_with_options(file, Arc::clone(&schema), options)?;
+        let writer = ArrowWriter::try_new_with_options(Summing::new(file), Arc::clone(&schema), options)?;
         Ok(Self { shape, schema, table, writer, runs: Vec::new(), last_own: false, received: (i64::MAX, i64::MIN) })
     }
 
@@ -167,9 +168,16 @@ impl<'a> FileWriter<'a> {
         Ok(())
     }
 
-    /// Finish the file; `path` is where it will stand below the table's folder.
+    /// Finish the file; `path` is where it will stand below the table's folder, but for the sum that its name gets.
     pub(crate) fn finish(self, path: String, written: &Path) -> Result<NewFile, LakeError> {
-        let metadata = self.writer.close()?;
+        let mut writer = self.writer;
+        // All data is written now, and nothing of what follows.
+        writer.flush()?;
+        writer.sync().map_err(|source| LakeError::io("write", written, source))?;
+        let sums = writer.inner().sums();
+        writer.append_key_value_metadata(sums.key_value());
+        let metadata = writer.close()?;
+        let (path, written) = &named(path, written, sums.end)?;
         let bytes = std::fs::metadata(written).map_err(|source| LakeError::io("look at", written, source))?.len();
         let rows = self.runs.iter().map(|run| run.rows).sum::<u64>();
         let mut runs = self.runs;
@@ -177,7 +185,7 @@ impl<'a> FileWriter<'a> {
             run.bytes = bytes.saturating_mul(run.rows) / rows.max(1);
         }
         Ok(NewFile {
-            path,
+            path: path.clone(),
             class_uid: self.shape.class_uid,
             day: self.shape.day,
             rows,
@@ -190,6 +198,18 @@ impl<'a> FileWriter<'a> {
             received_max: Timestamp::from_micros(self.received.1),
         })
     }
+}
+
+/// Give a written file the name that says its sum; both of its names.
+fn named(path: String, written: &Path, data_end: u64) -> Result<(String, PathBuf), LakeError> {
+    let io = |source| LakeError::io("read", written, source);
+    let tail = File::open(written).and_then(|file| sums::tail(&file, data_end)).map_err(io)?;
+    let path = sums::name(&path, tail);
+    let name = Path::new(&path).file_name().unwrap_or_default();
+    let extension = written.extension().unwrap_or_default();
+    let renamed = written.with_file_name(name).with_extension(extension);
+    std::fs::rename(written, &renamed).map_err(|source| LakeError::io("rename", written, source))?;
+    Ok((path, renamed))
 }
 
 fn range(column: Option<&ArrayRef>) -> (i64, i64) {

@@ -144,6 +144,11 @@ impl Admission {
         tally.dropped = tally.dropped.saturating_add(records);
     }
 
+    /// Forget the counts of a tenant.
+    pub fn forget(&mut self, tenant: TenantId) {
+        self.tallies.retain(|source, _| source.tenant != tenant);
+    }
+
     /// The counts of every source that was heard of.
     #[must_use]
     pub fn health(&self) -> Vec<Health> {

@@ -222,6 +222,11 @@ impl Receiver {
         self.admission().set_quota(tenant, quota, self.clock.now());
     }
 
+    /// Forget the counts of a tenant.
+    pub fn forget(&self, tenant: TenantId) {
+        self.admission().forget(tenant);
+    }
+
     /// Counts of every source.
     #[must_use]
     pub fn health(&self) -> Vec<Health> {

@@ -42,7 +42,9 @@ pub(crate) async fn open(data_dir: &Path, config: &Config) -> anyhow::Result<(Co
     let store = Store::open(target, clock.clone(), entropy.clone()).await.context("the state cannot be opened")?;
     // After the state: its lock says that nobody else has the folder.
     let feed = CaseFeed::new();
-    let plane = telemetry::open(data_dir, state, &clock, &entropy, Arc::clone(&feed) as _, config.flush_after).await?;
+    let flush_after =
+        config.flush_after.or(config.flush_after_secs.map(|secs| Duration::from_secs(secs.max(1).into())));
+    let plane = telemetry::open(data_dir, state, &clock, &entropy, Arc::clone(&feed) as _, flush_after).await?;
     let model = models(config, &clock, &entropy)?;
     let opened = Opened {
         store,

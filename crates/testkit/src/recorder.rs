@@ -3,10 +3,10 @@
 
 use api::{
     Backtest, BacktestAsk, Bounds, Compacted, DataPlane, Delivered, Delivery, Detection, DetectionGet, DetectionList,
-    Detections, EntityPrevalence, Estimate, Event, EventEstimate, EventExport, EventFields, EventFiles, EventGet,
-    EventHistogram, EventProcessTree, EventQuery, EventRows, EventSearch, EventTail, EventValues, Fields, Future,
-    Histogram, LakeStatus, MappingTest, Prevalences, Problem, ProcessTree, Protocol, Provenance, Pushback, RuleReport,
-    RuleSet, SourceHealth, SyslogStream, TenantSetup, TurnedAway, Values,
+    Detections, EntityPrevalence, Erased, Estimate, Event, EventEstimate, EventExport, EventFields, EventFiles,
+    EventGet, EventHistogram, EventProcessTree, EventQuery, EventRows, EventSearch, EventTail, EventValues, Fields,
+    Future, Histogram, LakeStatus, MappingTest, Prevalences, Problem, ProcessTree, Protocol, Provenance, Pushback,
+    RuleReport, RuleSet, SourceHealth, SyslogStream, TenantSetup, TurnedAway, Values,
 };
 use ids::{Owner, Scope, TenantId, Text, Timestamp};
 use std::net::IpAddr;
@@ -19,6 +19,8 @@ pub enum Reached {
     Delivery(Delivery),
     /// A question: the method's name, whose tenants, and what it may take.
     Question(&'static str, Scope, Bounds),
+    /// A tenant's erasure.
+    Erase(TenantId),
     /// A tenant's setup.
     SetUp(TenantSetup),
     /// Bytes of a syslog stream.
@@ -362,14 +364,25 @@ impl DataPlane for Recorder {
     fn compact<'a>(
         &'a self,
         _: &'a Scope,
+        _: bool,
         told: &'a (dyn Fn(u32, &str) -> bool + Send + Sync),
     ) -> Future<'a, Result<Compacted, Problem>> {
         told(1000, "nothing to do");
         now(Ok(Compacted::default()))
     }
 
-    fn erase(&self, _: TenantId) -> Future<'_, Result<(), Problem>> {
-        now(Ok(()))
+    fn upkeep_due(&self) -> Future<'_, Result<bool, Problem>> {
+        now(Ok(false))
+    }
+
+    fn erase<'a>(
+        &'a self,
+        tenant: TenantId,
+        told: &'a (dyn Fn(u32, &str) -> bool + Send + Sync),
+    ) -> Future<'a, Result<Erased, Problem>> {
+        told(1000, "nothing to do");
+        self.seen().push(Reached::Erase(tenant));
+        now(Ok(Erased::default()))
     }
 
     fn ready(&self) -> Result<(), String> {

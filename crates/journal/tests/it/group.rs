@@ -152,3 +152,24 @@ fn an_async_appender_is_woken() {
     };
     assert!(matches!(tail.as_mut().poll(&mut context), Poll::Ready(Ok(durable)) if durable > receipt.position));
 }
+
+#[test]
+fn a_segment_that_was_rolled_over_can_be_removed() {
+    let disk = SimDisk::new(1);
+    let journal = open(&disk, options());
+    journal.append(entry(1)).unwrap().wait().unwrap();
+    let before = journal.durable();
+    assert!(!before.starts_segment());
+    journal.roll_over();
+    let after = journal.tail(before).wait(Duration::from_secs(5)).unwrap().unwrap();
+    assert!(after.segment == before.segment + 1 && after.starts_segment(), "{after}");
+    assert_eq!(journal.retain_from(after).unwrap().segments, 1);
+    assert_eq!(numbers(&read(journal.reader(Position::START)).0), [0; 0]);
+    // An empty segment is not rolled over again, and a resent batch is still known.
+    journal.roll_over();
+    assert!(journal.append(entry(1)).unwrap().wait().unwrap().duplicate);
+    assert_eq!(journal.append(entry(2)).unwrap().wait().unwrap().position.segment, after.segment);
+    drop(journal);
+    let journal = open(&disk, options());
+    assert_eq!(numbers(&read(journal.reader(Position::START)).0), [2]);
+}

@@ -5,6 +5,7 @@
 use super::finding::{self, Finding, Sighted};
 use super::rules::Detectors;
 use super::setup::Tenant;
+use crate::Source;
 use detection::correlate::{Checkpoint, Correlator, Limits, Match, Sighting};
 use detection::offline::text_of;
 use ids::{EventId, TenantId, Text, Timestamp};
@@ -26,10 +27,15 @@ const PART_FIRST: u16 = 16_384;
 /// The tenant, and the source of what is not live.
 type Key = (TenantId, Option<Text<64>>);
 
+/// So far behind the present is what is answered where nothing comes: a shipper may hold records back for minutes.
+const IDLE_BEHIND: Duration = Duration::from_secs(240);
+
 /// The correlations of all tenants.
 #[derive(Default)]
 pub(crate) struct Correlations {
     all: HashMap<Key, State>,
+    /// States that are to be stored as none.
+    forgotten: Vec<String>,
 }
 
 struct State {
@@ -37,6 +43,8 @@ struct State {
     correlator: Correlator,
     /// By place in the log.
     names: BTreeMap<u64, EventId>,
+    /// The source of the last sighting.
+    source: Text<64>,
 }
 
 /// A state as it is stored.
@@ -44,6 +52,8 @@ struct State {
 struct Stored {
     checkpoint: Checkpoint,
     names: Vec<(u64, EventId)>,
+    #[serde(default)]
+    source: Text<64>,
 }
 
 /// The place in the log as one number: order, and identity within 2^19 segments of up to 2^27 bytes.
@@ -58,12 +68,14 @@ fn cursor_name((tenant, source): &Key) -> String {
 impl State {
     fn new(detectors: &Arc<Detectors>, stored: Option<&[u8]>) -> Self {
         let correlator = Correlator::new(detectors.collection(), LIMITS);
-        let mut state = Self { detectors: Arc::clone(detectors), correlator, names: BTreeMap::new() };
+        let (detectors, source) = (Arc::clone(detectors), Text::default());
+        let mut state = Self { detectors, correlator, names: BTreeMap::new(), source };
         // A state that cannot be read is begun anew: windows that were open are lost, nothing else.
         if let Some(stored) = stored.and_then(|bytes| serde_json::from_slice::<Stored>(bytes).ok())
             && state.correlator.restore(stored.checkpoint).is_ok()
         {
             state.names = stored.names.into_iter().collect();
+            state.source = stored.source;
         }
         state
     }
@@ -73,12 +85,14 @@ impl State {
         let mut correlator = Correlator::new(detectors.collection(), LIMITS);
         // This program wrote it just now.
         let _ = correlator.restore(self.correlator.checkpoint());
-        Self { detectors: Arc::clone(detectors), correlator, names: self.names.clone() }
+        let (names, source) = (self.names.clone(), self.source.clone());
+        Self { detectors: Arc::clone(detectors), correlator, names, source }
     }
 
     fn observe(&mut self, seen: &Sighted, time: Timestamp, found: &mut Vec<Match>) {
         let event = number(seen.id);
         self.names.insert(event, seen.id);
+        self.source.clone_from(&seen.source.name);
         while self.names.len() > NAMES_MAX {
             self.names.pop_first();
         }
@@ -116,14 +130,59 @@ impl Correlations {
         }
     }
 
+    /// Answer what waits for time to pass, in tenants of whom nothing came that would say so: a silence ends in nothing.
+    pub(crate) fn advance(
+        &mut self,
+        tenants: &HashMap<TenantId, Tenant>,
+        now: Timestamp,
+        stored: &dyn Fn(&str) -> Option<Vec<u8>>,
+        chunk: &mut Chunk,
+        findings: &mut Vec<Finding>,
+    ) {
+        let until = now.minus(IDLE_BEHIND);
+        for (tenant, known) in tenants {
+            let Some(detectors) = &known.detectors else { continue };
+            let key = (*tenant, None);
+            if !self.all.contains_key(&key) {
+                // Windows that were open when the process ended.
+                let Some(bytes) = stored(&cursor_name(&key)) else { continue };
+                self.all.insert(key.clone(), State::new(detectors, Some(&bytes)));
+            }
+            let Some(state) = self.all.get_mut(&key) else { continue };
+            if state.correlator.groups() == 0 {
+                continue;
+            }
+            let mut found = Vec::new();
+            state.correlator.advance(until.as_micros(), &mut found);
+            for one in found {
+                let Some(id) = state.names.get(&one.event).copied() else { continue };
+                let source = Source { tenant: *tenant, name: state.source.clone() };
+                let seen = Sighted::of_time(id, source, Timestamp::from_micros(one.time_us), now);
+                report(state, &[one], &seen, chunk, findings);
+            }
+        }
+    }
+
+    /// Remember nothing of a tenant.
+    pub(crate) fn forget(&mut self, tenant: TenantId) {
+        self.forgotten.push(cursor_name(&(tenant, None)));
+        let own: Vec<Key> = self.all.keys().filter(|key| key.0 == tenant).cloned().collect();
+        for key in own {
+            self.all.remove(&key);
+            self.forgotten.push(cursor_name(&key));
+        }
+    }
+
     /// The states, to be stored with the log's cursor.
     pub(crate) fn cursors(&self) -> Vec<(String, Vec<u8>)> {
         let stored = |(key, state): (&Key, &State)| {
             let names = state.names.iter().map(|(number, id)| (*number, *id)).collect();
-            let stored = Stored { checkpoint: state.correlator.checkpoint(), names };
+            let stored = Stored { checkpoint: state.correlator.checkpoint(), names, source: state.source.clone() };
             serde_json::to_vec(&stored).ok().map(|bytes| (cursor_name(key), bytes))
         };
-        self.all.iter().filter(|(_, state)| state.correlator.groups() > 0).filter_map(stored).collect()
+        let gone = |name: &&String| !self.all.keys().any(|key| cursor_name(key) == **name);
+        let forgotten = self.forgotten.iter().filter(gone).map(|name| (name.clone(), Vec::new()));
+        self.all.iter().filter(|(_, state)| state.correlator.groups() > 0).filter_map(stored).chain(forgotten).collect()
     }
 }
 

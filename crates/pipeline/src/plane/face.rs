@@ -4,10 +4,10 @@ use super::{Plane, deliver, mapping_trial, stream};
 use crate::{Pressure, Source};
 use api::{
     Backtest, BacktestAsk, Bounds, Compacted, DataPlane, Delivered, Delivery, Detection, DetectionGet, DetectionList,
-    Detections, EntityPrevalence, Estimate, Event, EventEstimate, EventExport, EventFields, EventFiles, EventGet,
-    EventHistogram, EventProcessTree, EventQuery, EventRows, EventSearch, EventTail, EventValues, Fields, Future,
-    Histogram, LakeStatus, MappingTest, Prevalences, Problem, ProcessTree, Protocol, RuleReport, RuleSet, SourceHealth,
-    SyslogStream, TenantSetup, TurnedAway, Values,
+    Detections, EntityPrevalence, Erased, Estimate, Event, EventEstimate, EventExport, EventFields, EventFiles,
+    EventGet, EventHistogram, EventProcessTree, EventQuery, EventRows, EventSearch, EventTail, EventValues, Fields,
+    Future, Histogram, LakeStatus, MappingTest, Prevalences, Problem, ProcessTree, Protocol, RuleReport, RuleSet,
+    SourceHealth, SyslogStream, TenantSetup, TurnedAway, Values,
 };
 use ids::{EventId, Scope, TenantId, Text};
 use std::sync::Arc;
@@ -21,6 +21,7 @@ impl DataPlane for Plane {
                 self.0.receiver.count_refused(&source, "behind");
                 return deliver::turn_away(delivery.protocol, &why);
             }
+            self.keep_pace().await;
             self.0.intake.deliver(delivery).await
         })
     }
@@ -210,13 +211,22 @@ impl DataPlane for Plane {
     fn compact<'a>(
         &'a self,
         scope: &'a Scope,
+        due_only: bool,
         told: &'a (dyn Fn(u32, &str) -> bool + Send + Sync),
     ) -> Future<'a, Result<Compacted, Problem>> {
-        Box::pin(self.run_compaction(scope, told))
+        Box::pin(self.run_compaction(scope, due_only, told))
     }
 
-    fn erase(&self, tenant: TenantId) -> Future<'_, Result<(), Problem>> {
-        Box::pin(self.run_erasure(tenant))
+    fn upkeep_due(&self) -> Future<'_, Result<bool, Problem>> {
+        Box::pin(self.tidy())
+    }
+
+    fn erase<'a>(
+        &'a self,
+        tenant: TenantId,
+        told: &'a (dyn Fn(u32, &str) -> bool + Send + Sync),
+    ) -> Future<'a, Result<Erased, Problem>> {
+        Box::pin(self.run_erasure(tenant, told))
     }
 
     fn ready(&self) -> Result<(), String> {

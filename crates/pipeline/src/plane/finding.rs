@@ -4,7 +4,7 @@
 use super::rules::Meta;
 use crate::Source;
 use detection::correlate::Match;
-use detection::profile::Profile;
+use detection::profile::{Format, Profile};
 use detection::reference::{ExplainStep, explain};
 use detection::sigma::{Correlation, Rule};
 use event::mapping::{COLUMNS, ColumnValue, Normalised, Observable, ObservableKind};
@@ -91,6 +91,20 @@ impl Sighted {
             profile,
         }
     }
+
+    /// What stands for the event that a correlation rests on where no event but time completed it.
+    pub(crate) fn of_time(id: EventId, source: Source, time: Timestamp, received: Timestamp) -> Self {
+        Self {
+            tenant: source.tenant,
+            rule: String::new(),
+            time,
+            received,
+            id,
+            source,
+            record: Arc::new(Value::Null),
+            profile: Profile::new(Format::Generic),
+        }
+    }
 }
 
 /// The rule's side of a finding.
@@ -117,6 +131,8 @@ struct Basis<'a> {
     columns: Vec<(usize, ColumnValue)>,
     /// The processes that the event names, as their source identifies them.
     process: Value,
+    /// What the finding's id is made of beside the rule; none for the newest event.
+    key: Option<String>,
 }
 
 /// The processes of an event: itself, who started it and who acts; null where it names none.
@@ -163,6 +179,7 @@ pub(crate) fn of_rule(rule: &Rule, meta: Option<&Meta>, record: &Value, profile:
             observables: seen.event.observables.clone(),
             columns: seen.event.columns.iter().filter(inherited).cloned().collect(),
             process: process(seen.event),
+            key: None,
         },
     )
 }
@@ -198,7 +215,35 @@ pub(crate) fn of_correlation(
             observables: host_of(&found.group).into_iter().collect(),
             columns: Vec::new(),
             process: process_of(&found.group),
+            key: None,
             events: if events.is_empty() { vec![last.id] } else { events },
+        },
+    )
+}
+
+/// What the platform finds of a source by itself; `key` makes it this finding and no other.
+pub(crate) fn of_source(uid: &str, title: &str, detail: &str, key: &str, source: &Source, at: Timestamp) -> Finding {
+    let analytic = Analytic { uid, title, severity: Severity::Medium, tags: &[], meta: None, kind: 1 };
+    let resource = Observable {
+        kind: ObservableKind::Resource,
+        path: "metadata.log_name".to_owned(),
+        type_id: 10,
+        value: format!("source/{}", source.name.as_str()),
+    };
+    build(
+        &analytic,
+        Basis {
+            tenant: source.tenant,
+            source: &source.name,
+            time: at,
+            received: at,
+            events: Vec::new(),
+            event_count: 0,
+            evidence: json!({ "data": { "source": source.name, "detail": detail } }),
+            observables: vec![resource],
+            columns: Vec::new(),
+            process: Value::Null,
+            key: Some(key.to_owned()),
         },
     )
 }
@@ -257,7 +302,8 @@ fn techniques(tags: &[String]) -> Vec<String> {
 }
 
 fn build(analytic: &Analytic<'_>, basis: Basis<'_>) -> Finding {
-    let newest = basis.events.last().map(ToString::to_string).unwrap_or_default();
+    let newest = || basis.events.last().map(ToString::to_string).unwrap_or_default();
+    let newest = basis.key.clone().unwrap_or_else(newest);
     let id = DetectionId::derive(&[analytic.uid.as_bytes(), newest.as_bytes()]);
     let digest = analytic.meta.map_or("", |meta| meta.digest.as_str());
     let name = analytic.meta.map_or(analytic.title, |meta| meta.name.as_str());

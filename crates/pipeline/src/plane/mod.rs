@@ -11,6 +11,7 @@ mod fare;
 mod finding;
 mod found;
 mod mapping_trial;
+mod notice;
 mod rules;
 mod runner;
 mod setup;
@@ -34,6 +35,13 @@ use thiserror::Error;
 
 /// Bytes that wait for the disk at which connections are held.
 const BUSY_BYTES: usize = 16 << 20;
+/// Bytes of the log that cannot be found yet at which senders are held, so that what they are told was taken can be found
+/// within a second.
+const PACE_BYTES: u64 = 16 << 20;
+/// How long one request is held at most; records are taken all the same then, because durable is more than fresh.
+const PACE_MAX: Duration = Duration::from_secs(1);
+/// How often it is looked meanwhile.
+const PACE_LOOK: Duration = Duration::from_millis(5);
 /// How often a stopped log is looked at.
 const HEAL: Duration = Duration::from_secs(2);
 
@@ -158,7 +166,7 @@ impl Plane {
         let shared = Arc::new(Shared {
             clock: Arc::clone(&options.clock),
             tenants: setup::Tenants::default(),
-            fares: Mutex::default(),
+            fares: Mutex::new(options.writer.cursor(runner::FARES).map(fare::Fares::restored).unwrap_or_default()),
             sink: options.findings,
             pace: options.pace,
             begun: Mutex::new(false),
@@ -168,6 +176,9 @@ impl Plane {
             findings: 0.into(),
             damaged: 0.into(),
             position: tokio::sync::watch::Sender::new(from),
+            in_files: Mutex::new(from),
+            flush_asked: false.into(),
+            forgotten: Mutex::default(),
             trouble: Mutex::default(),
             flushes: 0.into(),
         });
@@ -257,6 +268,14 @@ impl Plane {
     #[must_use]
     pub fn findings(&self) -> u64 {
         self.0.shared.findings.load(std::sync::atomic::Ordering::Acquire)
+    }
+
+    /// Hold a sender while the lake is behind what is taken.
+    async fn keep_pace(&self) {
+        let until = tokio::time::Instant::now() + PACE_MAX;
+        while self.behind_bytes() > PACE_BYTES && tokio::time::Instant::now() < until {
+            tokio::time::sleep(PACE_LOOK).await;
+        }
     }
 
     /// About how many bytes of the log cannot be found yet.

@@ -5,10 +5,11 @@
 use super::correlate::Correlations;
 use super::fare::Fares;
 use super::finding::Finding;
+use super::notice::{KIND_NOTICE, Notice, Watch};
 use super::setup::Tenants;
 use super::transform::{Portion, Transform};
 use crate::{KIND_BATCH, Stored};
-use ids::Clock;
+use ids::{Clock, TenantId};
 use journal::{Frame, Item, Journal, Position, ReadError, Reader};
 use lake::{Chunk, HotSize, Writer};
 use std::collections::BTreeMap;
@@ -21,6 +22,8 @@ use tokio::sync::watch;
 
 /// The name of the log's cursor in the catalog.
 pub(crate) const CURSOR: &str = "journal";
+/// The name under which the catalog keeps when each source was last heard.
+pub(crate) const FARES: &str = "fares";
 const CURSOR_VERSION: u8 = 1;
 /// Records and bytes of one piece of work; a batch is never split.
 const WORK_RECORDS: usize = 4_096;
@@ -30,6 +33,8 @@ const WORK_BYTES: usize = 4 << 20;
 const GATHER: Duration = Duration::from_millis(50);
 /// How long the reader sleeps where nothing comes and nobody wakes it.
 const IDLE: Duration = Duration::from_millis(250);
+/// How often it is looked at what has not happened: sources that fell silent, windows that end without an event.
+const LOOK: Duration = Duration::from_secs(1);
 /// After a failed flush or read.
 const RETRY: Duration = Duration::from_secs(2);
 
@@ -38,13 +43,14 @@ const RETRY: Duration = Duration::from_secs(2);
 pub struct Pace {
     /// Threads that parse, map and match. Default: the machine's, at most 8.
     pub workers: usize,
-    /// Rows in memory after which a file is written. Default 400,000.
+    /// Rows in memory after which a file is written. Default 200,000: what is counted of their entities takes as much
+    /// memory again.
     pub flush_rows: usize,
-    /// Bytes in memory after which a file is written. Default 192 MiB.
+    /// Bytes in memory after which a file is written. Default 128 MiB.
     pub flush_bytes: usize,
     /// How old rows in memory get. Default 60 s.
     pub flush_after: Duration,
-    /// Bytes in memory at which reading stops until a file is written. Default 512 MiB.
+    /// Bytes in memory beside those that are being written at which reading stops. Default 192 MiB.
     pub hot_bytes_max: usize,
 }
 
@@ -53,10 +59,10 @@ impl Default for Pace {
         let workers = std::thread::available_parallelism().map_or(2, usize::from).min(8);
         Self {
             workers,
-            flush_rows: 400_000,
-            flush_bytes: 192 << 20,
+            flush_rows: 200_000,
+            flush_bytes: 128 << 20,
             flush_after: Duration::from_secs(60),
-            hot_bytes_max: 512 << 20,
+            hot_bytes_max: 192 << 20,
         }
     }
 }
@@ -86,6 +92,12 @@ pub(crate) struct Shared {
     pub(crate) damaged: AtomicU64,
     /// Up to where the log's rows can be found.
     pub(crate) position: watch::Sender<Position>,
+    /// Up to where they are in files.
+    pub(crate) in_files: Mutex<Position>,
+    /// Somebody wants what is in memory in files now.
+    pub(crate) flush_asked: AtomicBool,
+    /// Tenants of whom nothing is to be remembered.
+    pub(crate) forgotten: Mutex<Vec<TenantId>>,
     /// What is wrong for good, or now.
     pub(crate) trouble: Mutex<Option<String>>,
     pub(crate) flushes: AtomicU64,
@@ -108,6 +120,10 @@ impl Shared {
     pub(crate) async fn reach(&self, place: Position) {
         // The sender is this very value: it is not gone while somebody waits.
         let _ = self.position.subscribe().wait_for(|reached| *reached >= place).await;
+    }
+
+    pub(crate) fn in_files(&self) -> Position {
+        *self.in_files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn stopping(&self) -> bool {
@@ -199,6 +215,8 @@ pub(crate) fn start(
         writer,
         runtime,
         correlations: Correlations::default(),
+        watch: Watch::new(shared.clock.now()),
+        look_at: Instant::now() + LOOK,
         next: from,
         flushed: from,
         since: Instant::now(),
@@ -295,6 +313,15 @@ fn transform(shared: &Shared, work: &Mutex<Receiver<Work>>, out: &SyncSender<Don
         let tenants = shared.tenants.now();
         let mut portion = Portion::default();
         let mut batches = 0;
+        for frame in frames.iter().filter(|frame| frame.kind == KIND_NOTICE) {
+            match Notice::decode(&frame.payload) {
+                Some(notice) => notice.append(frame.position, &mut portion),
+                None => {
+                    tracing::error!(position = %frame.position, "a notice in the log cannot be read");
+                    shared.damaged.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
         for frame in frames.iter().filter(|frame| frame.kind == KIND_BATCH) {
             match Stored::decode(&frame.payload) {
                 Ok(stored) => {
@@ -323,6 +350,9 @@ struct Writing {
     writer: Writer,
     runtime: tokio::runtime::Handle,
     correlations: Correlations,
+    watch: Watch,
+    /// When it is looked next at what has not happened.
+    look_at: Instant,
     /// Up to where the lake has the log, in memory or in files.
     next: Position,
     /// Up to where it is in files.
@@ -349,6 +379,9 @@ impl Writing {
                 expected += 1;
                 self.take(one);
             }
+            if early.is_empty() && Instant::now() >= self.look_at {
+                self.look();
+            }
             self.flush_where_due();
             while self.writer.hot().bytes > self.shared.pace.hot_bytes_max && !self.shared.stopping() {
                 self.flush_where_due();
@@ -358,9 +391,36 @@ impl Writing {
         self.finish();
     }
 
+    /// Look at what has not happened. Only where the log is read to its end: what is still to come may have it.
+    fn look(&mut self) {
+        self.look_at = Instant::now() + LOOK;
+        let forgotten = std::mem::take(&mut *self.shared.forgotten.lock().unwrap_or_else(PoisonError::into_inner));
+        forgotten.into_iter().for_each(|tenant| self.correlations.forget(tenant));
+        if self.next < self.journal.durable() || self.shared.stopping() {
+            return;
+        }
+        let (now, tenants) = (self.shared.clock.now(), self.shared.tenants.now());
+        self.watch.look(&tenants, &self.shared.fares(), &self.journal, now);
+        let (mut chunk, mut findings) = (Chunk::new(), Vec::new());
+        let writer = &self.writer;
+        let stored = |name: &str| writer.cursor(name).map(<[u8]>::to_vec);
+        self.correlations.advance(&tenants, now, &stored, &mut chunk, &mut findings);
+        if chunk.rows() > 0 {
+            self.writer.add(chunk);
+        }
+        self.tell(findings);
+    }
+
+    fn tell(&self, findings: Vec<Finding>) {
+        self.shared.findings.fetch_add(u64::try_from(findings.len()).unwrap_or(0), Ordering::Relaxed);
+        if let Some(sink) = &self.shared.sink {
+            findings.into_iter().for_each(|finding| sink.found(finding));
+        }
+    }
+
     fn take(&mut self, one: Done) {
         let Done { next, batches, portion, .. } = one;
-        let Portion { chunk, shares, sighted, mut findings } = portion;
+        let Portion { chunk, shares, sighted, mut findings, notices } = portion;
         if self.writer.hot().rows == 0 {
             self.since = Instant::now();
         }
@@ -380,12 +440,10 @@ impl Writing {
         for (source, share) in shares {
             fares.add(&source, share, now);
         }
+        notices.iter().for_each(|notice| fares.told(notice));
         drop(fares);
         self.shared.batches.fetch_add(batches, Ordering::Relaxed);
-        self.shared.findings.fetch_add(u64::try_from(findings.len()).unwrap_or(0), Ordering::Relaxed);
-        if let Some(sink) = &self.shared.sink {
-            findings.into_iter().for_each(|finding| sink.found(finding));
-        }
+        self.tell(findings);
     }
 
     fn flush_where_due(&mut self) {
@@ -395,15 +453,21 @@ impl Writing {
         }
         let HotSize { rows, bytes } = self.writer.hot();
         let pace = &self.shared.pace;
+        let asked = self.shared.flush_asked.load(Ordering::Acquire);
         let due = rows >= pace.flush_rows || bytes >= pace.flush_bytes || self.since.elapsed() >= pace.flush_after;
-        if due && self.next > self.flushed {
+        if (due && self.next > self.flushed) || (asked && (rows > 0 || self.next > self.flushed)) {
             self.take_off();
+        }
+        if asked {
+            // Whoever asked looks at where it has got to, and asks again.
+            self.shared.flush_asked.store(false, Ordering::Release);
         }
     }
 
     fn take_off(&mut self) {
         let mut cursors = vec![(CURSOR.to_owned(), encode(self.next))];
         cursors.extend(self.correlations.cursors());
+        cursors.push((FARES.to_owned(), self.shared.fares().stored(&self.shared.tenants.now())));
         let Ok(flush) = self.writer.start_flush(cursors) else { return };
         let (tell, landed) = sync_channel(1);
         self.runtime.spawn(async move {
@@ -433,6 +497,7 @@ impl Writing {
         match outcome {
             Ok(()) => {
                 self.flushed = position;
+                *self.shared.in_files.lock().unwrap_or_else(PoisonError::into_inner) = position;
                 self.wait_until = None;
                 self.shared.trouble(None);
                 self.shared.flushes.fetch_add(1, Ordering::Relaxed);

@@ -33,6 +33,11 @@ impl Tenant {
         self.readings.get(source).cloned().unwrap_or(Reading::Told)
     }
 
+    /// After how many seconds of silence a source is told of; none where nobody asked for that.
+    pub(crate) fn silent_after(&self, source: &Text<64>) -> Option<u32> {
+        self.setup()?.sources.iter().find(|own| own.name == *source)?.silent_after_secs
+    }
+
     pub(crate) fn setup(&self) -> Option<&TenantSetup> {
         self.setup.as_deref()
     }

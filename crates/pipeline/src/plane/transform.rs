@@ -3,6 +3,7 @@
 
 use super::fare::{SAMPLE_EVERY, SAMPLE_FIRST, Share};
 use super::finding::{self, Sighted};
+use super::notice::Notice;
 use super::rules::Matcher;
 use super::setup::{Reading, Tenant};
 use crate::{Form, Record, Source, Stored};
@@ -27,6 +28,8 @@ pub(crate) struct Portion {
     pub(crate) sighted: Vec<Sighted>,
     /// Findings made.
     pub(crate) findings: Vec<finding::Finding>,
+    /// What the platform says of sources by itself.
+    pub(crate) notices: Vec<Notice>,
 }
 
 /// The buffers of one worker.

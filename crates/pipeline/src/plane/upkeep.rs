@@ -6,31 +6,36 @@ use super::finding::Seen;
 use super::rules::Matcher;
 use super::transform::{Portion, choose, line};
 use crate::Source;
-use api::{Backtest, BacktestAsk, Bounds, Compacted, Cut, Keep, Problem, ProblemKind, RuleSet};
-use catalog::{File, FileId, LEVEL_DAY, Pruned, RowGroup};
+use api::{Backtest, BacktestAsk, Bounds, Compacted, Cut, Erased, Keep, Problem, ProblemKind, RuleSet};
+use catalog::{CatalogError, CompactionOptions, File, Pruned, RowGroup, plan_compaction, plan_everything};
 use event::Parser;
 use event::mapping::{Normalised, Normaliser};
 use ids::{EventId, Scope, TenantId, Text, Timestamp};
 use journal::Position;
-use lake::Search;
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use lake::{LakeError, Search};
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Files that no snapshot shows are unlinked after so long, when no question reads them any more.
 const FORGOTTEN: Duration = Duration::from_secs(600);
+/// How long emptying the log may take, and how often it is looked.
+const EMPTY_MAX: Duration = Duration::from_secs(120);
+/// See [`EMPTY_MAX`].
+const EMPTY_LOOK: Duration = Duration::from_millis(50);
 /// Events of one step of a backtest.
 const STEP: usize = 5_000;
 
-fn failed(what: &'static str) -> impl Fn(lake::LakeError) -> Problem {
+fn failed(what: &'static str) -> impl Fn(LakeError) -> Problem {
     move |error| {
         tracing::error!(error = %super::runner::error_text(&error), "{what}");
         Problem::new(ProblemKind::Unavailable, what)
     }
 }
 
-fn unavailable(error: catalog::CatalogError) -> Problem {
+fn unavailable(error: CatalogError) -> Problem {
     tracing::error!(error = %super::runner::error_text(&error), "the catalog cannot be read");
     Problem::new(ProblemKind::Unavailable, "the lake's catalog cannot be reached now")
 }
@@ -39,6 +44,7 @@ impl Plane {
     pub(super) async fn run_compaction(
         &self,
         scope: &Scope,
+        due_only: bool,
         told: &(dyn Fn(u32, &str) -> bool + Send + Sync),
     ) -> Result<Compacted, Problem> {
         let state = self.0.lake.catalog().load().await.map_err(unavailable)?;
@@ -49,27 +55,26 @@ impl Plane {
             bytes_before: before.iter().map(|file| file.bytes).sum(),
             ..Compacted::default()
         };
-        let mut days: BTreeMap<_, Vec<FileId>> = BTreeMap::new();
-        for file in &before {
-            days.entry((file.class_uid, file.day)).or_default().push(file.id);
-        }
-        let small = |files: &Vec<FileId>| {
-            let level = |id: &FileId| state.files.get(id).map_or(LEVEL_DAY, |file| file.level);
-            files.len() > 1 || files.iter().any(|id| level(id) < LEVEL_DAY)
+        let work = if due_only {
+            plan_compaction(&state, self.0.clock.now(), &CompactionOptions::default())
+        } else {
+            plan_everything(&before, &CompactionOptions::default())
         };
-        let work: Vec<Vec<FileId>> = days.into_values().filter(small).collect();
         let steps = u32::try_from(work.len()).unwrap_or(u32::MAX).max(1);
-        for (number, files) in (0_u32..).zip(&work) {
-            if !told(number.saturating_mul(900).checked_div(steps).unwrap_or(0), "files of a day are merged") {
+        for (number, plan) in (0_u32..).zip(&work) {
+            if !told(number.saturating_mul(900).checked_div(steps).unwrap_or(0), "files are merged") {
                 break;
             }
-            self.0.lake.compact(files, LEVEL_DAY).await.map_err(failed("files could not be merged"))?;
+            match self.0.lake.compact_planned(plan).await {
+                // Another change took one of its files; what is left of it is planned again.
+                Ok(_) | Err(LakeError::Catalog(CatalogError::Conflict(_))) => {}
+                Err(error) => return Err(failed("files could not be merged")(error)),
+            }
         }
         if told(900, "what is past its time is removed") {
             let (keeps, now, scope) = (self.keeps(), self.0.clock.now(), scope.clone());
             let keep = move |file: &File, run: &RowGroup| {
-                !scope.covers(ids::Owner::Tenant(run.tenant))
-                    || keeps.get(&run.tenant).is_none_or(|keep| stays(keep, file, run, now))
+                !scope.covers(ids::Owner::Tenant(run.tenant)) || within_time(&keeps, file, run, now)
             };
             let dropped = self.0.lake.drop_runs(keep).await.map_err(failed("rows could not be removed"))?;
             done.rows_removed = dropped.dropped;
@@ -88,10 +93,62 @@ impl Plane {
         tenants.iter().filter_map(|(id, tenant)| Some((*id, tenant.setup()?.keep.clone()))).collect()
     }
 
-    pub(super) async fn run_erasure(&self, tenant: TenantId) -> Result<(), Problem> {
-        self.0.lake.erase(tenant).await.map_err(failed("the tenant's rows could not be removed"))?;
+    /// Unlink what nobody reads any more; whether there is something to merge or past its time.
+    pub(super) async fn tidy(&self) -> Result<bool, Problem> {
+        let now = self.0.clock.now();
+        let unlinked = self.0.lake.unlink_forgotten(now.minus(FORGOTTEN)).await;
+        unlinked.map_err(failed("old files could not be removed"))?;
+        let state = self.0.lake.catalog().load().await.map_err(unavailable)?;
+        let keeps = self.keeps();
+        let stays = |file: &File| file.row_groups.iter().all(|run| within_time(&keeps, file, run, now));
+        let merges = !plan_compaction(&state, now, &CompactionOptions::default()).is_empty();
+        Ok(merges || !state.files.values().all(stays))
+    }
+
+    /// Take everything out that the lake, its memory and its log hold of a tenant. What a hold covers stays.
+    pub(super) async fn run_erasure(
+        &self,
+        tenant: TenantId,
+        told: &(dyn Fn(u32, &str) -> bool + Send + Sync),
+    ) -> Result<Erased, Problem> {
+        told(0, "what is in memory is written");
+        self.empty_log().await?;
+        told(200, "rows are removed");
+        let keeps = self.keeps();
+        let holds = keeps.get(&tenant).map(|keep| keep.holds.clone()).unwrap_or_default();
+        let held = holds.clone();
+        let keep = move |_: &File, run: &RowGroup| run.tenant != tenant || is_held(&held, run);
+        let dropped = self.0.lake.drop_runs(keep).await.map_err(failed("the tenant's rows could not be removed"))?;
+        told(900, "what is remembered of it is removed");
+        let state = self.0.lake.catalog().load().await.map_err(unavailable)?;
+        let runs = state.files.values().flat_map(|file| &file.row_groups).filter(|run| run.tenant == tenant);
+        let rows_held = runs.filter(|run| is_held(&holds, run)).map(|run| run.rows).sum();
         self.0.lake.catalog().prune(Pruned::Tenant(tenant)).await.map_err(unavailable)?;
         self.0.shared.fares().forget(tenant);
+        self.0.receiver.forget(tenant);
+        self.0.shared.forgotten.lock().unwrap_or_else(PoisonError::into_inner).push(tenant);
+        Ok(Erased { rows_removed: dropped.dropped, rows_held })
+    }
+
+    /// Put all that the log holds into files, and begin a new segment, so that the old ones are removed.
+    async fn empty_log(&self) -> Result<(), Problem> {
+        let until = tokio::time::Instant::now() + EMPTY_MAX;
+        let before = self.0.journal.durable();
+        self.0.journal.roll_over();
+        for round in 0_u32.. {
+            let reached = self.0.shared.in_files();
+            let covers = reached.segment > before.segment || (before.starts_segment() && reached >= before);
+            // What time alone has completed lies in memory without a place in the log to wait for.
+            if covers && (round > 1 || self.0.lake.size().hot_rows == 0) {
+                return Ok(());
+            }
+            if tokio::time::Instant::now() >= until {
+                let text = "the log could not be put into files; see whether the disk is full, and try again";
+                return Err(Problem::new(ProblemKind::Unavailable, text));
+            }
+            self.0.shared.flush_asked.store(true, Ordering::Release);
+            tokio::time::sleep(EMPTY_LOOK).await;
+        }
         Ok(())
     }
 
@@ -188,13 +245,22 @@ struct Trial {
     events: u64,
 }
 
+/// Whether a hold covers a part of a run.
+fn is_held(holds: &[(String, Timestamp, Timestamp)], run: &RowGroup) -> bool {
+    holds.iter().any(|(_, from, to)| run.time_max >= *from && run.time_min < *to)
+}
+
+/// Whether a run stays; what nothing is known of stays.
+fn within_time(keeps: &HashMap<TenantId, Keep>, file: &File, run: &RowGroup, now: Timestamp) -> bool {
+    keeps.get(&run.tenant).is_none_or(|keep| stays(keep, file, run, now))
+}
+
 /// Whether a run of rows is still within its time, or held.
 fn stays(keep: &Keep, file: &File, run: &RowGroup, now: Timestamp) -> bool {
     let own = keep.by_class.iter().find(|(class, _)| *class == file.class_uid).map(|(_, days)| *days);
     let Some(days) = own.or(keep.days) else { return true };
     let newest = run.time_max.max(file.received_max);
-    let held = keep.holds.iter().any(|(_, from, to)| run.time_max >= *from && run.time_min < *to);
-    held || now.since(newest) <= DAY.saturating_mul(days)
+    is_held(&keep.holds, run) || now.since(newest) <= DAY.saturating_mul(days)
 }
 
 #[cfg(test)]
@@ -221,7 +287,7 @@ mod tests {
             bytes: 1,
             footer_bytes: 1,
             row_groups: vec![run.clone()],
-            level: LEVEL_DAY,
+            level: catalog::LEVEL_DAY,
             received_min: received,
             received_max: received,
         };

@@ -19,6 +19,19 @@ use std::time::Duration;
 /// Today, whenever the test runs: each look at it is a millisecond later.
 pub(crate) struct Ticking(std::sync::atomic::AtomicI64);
 
+impl Ticking {
+    pub(crate) fn pass(&self, time: Duration) {
+        self.0.fetch_add(i64::try_from(time.as_micros()).unwrap(), Ordering::Relaxed);
+    }
+}
+
+impl Ticking {
+    /// Somebody sets the clock back.
+    pub(crate) fn set_back(&self, time: Duration) {
+        self.0.fetch_sub(i64::try_from(time.as_micros()).unwrap(), Ordering::Relaxed);
+    }
+}
+
 impl Clock for Ticking {
     fn now(&self) -> Timestamp {
         Timestamp::from_micros(self.0.fetch_add(1_000, Ordering::Relaxed))

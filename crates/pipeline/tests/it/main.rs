@@ -18,3 +18,5 @@ mod receiver;
 mod replay;
 #[cfg(test)]
 mod splunk;
+#[cfg(test)]
+mod upkeep;

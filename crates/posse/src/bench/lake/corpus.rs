@@ -261,7 +261,8 @@ struct Record<'a> {
 
 impl Record<'_> {
     fn write(&mut self) {
-        let encoded_from = self.corpus.events / 30 * 23;
+        // Rounded up: the first of them lies within the last seven days, whatever the number of events.
+        let encoded_from = self.corpus.events.saturating_mul(23).div_ceil(30);
         let last_week = self.corpus.events.saturating_sub(encoded_from);
         let step = (last_week / NEEDLE_ENCODED_HITS).max(1);
         let encoded = self.nth >= encoded_from
