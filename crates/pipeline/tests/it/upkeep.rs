@@ -58,6 +58,7 @@ async fn a_source_that_falls_silent_is_found_once_for_each_silence() {
     deliver(&plane, ndjson("{\"a\":2}")).await;
     caught_up(&plane).await;
     plane.stop().await;
+    drop(plane);
     let plane = bed.open(lazy()).await;
     plane.set_up(watched(60)).unwrap();
     assert!(health(&plane).await.last_seen.is_some(), "the silence counts from what came before the restart");
@@ -115,6 +116,7 @@ async fn a_silence_ends_though_nothing_comes() {
     }
     // Only the looks at the clock are left to say that time passes, and another process looks.
     plane.stop().await;
+    drop(plane);
     let plane = bed.open(lazy()).await;
     plane.set_rules(tenant(), set).unwrap();
     bed.clock.pass(Duration::from_secs(900));
@@ -133,6 +135,7 @@ async fn an_erased_tenant_is_in_no_file_no_memory_and_no_log() {
     deliver(&plane, ndjson("{\"secret\":1}")).await;
     deliver(&plane, of_other("{\"stays\":1}")).await;
     plane.stop().await;
+    drop(plane);
     let plane = bed.open(Pace { flush_after: Duration::from_secs(3600), ..lazy() }).await;
     deliver(&plane, ndjson("{\"secret\":2}")).await;
     deliver(&plane, of_other("{\"stays\":2}")).await;
@@ -197,6 +200,7 @@ async fn a_clock_that_is_set_back_an_hour_loses_nothing_and_keeps_the_order() {
     assert_eq!(numbers(&plane).await, wanted);
     assert_eq!(health(&plane).await.state, "ok");
     plane.stop().await;
+    drop(plane);
     let plane = bed.open(lazy()).await;
     deliver(&plane, ndjson("{\"n\":\"last\"}")).await;
     caught_up(&plane).await;
