@@ -279,7 +279,7 @@ mod tests {
             filter: None,
         };
         let file = |received| File {
-            id: FileId::new(1),
+            id: catalog::FileId::new(1),
             path: "x".to_owned(),
             class_uid: 4001,
             day: catalog::Day::of(day(10)),
