@@ -104,7 +104,7 @@ fn planned(before: &BTreeMap<Key, Fields>, plan: &Plan) -> BTreeMap<Key, Fields>
             Change::Create => {
                 after.insert(step.key.clone(), step.wanted.clone());
             }
-            Change::Change => {
+            Change::Alter => {
                 let fields = after.entry(step.key.clone()).or_default();
                 fields.extend(step.differences.iter().map(|one| (one.field.clone(), one.after.clone())));
             }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd)]
 pub(crate) enum Change {
     Create,
-    Change,
+    Alter,
     Delete,
 }
 
@@ -18,7 +18,7 @@ impl Change {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Create => "create",
-            Self::Change => "change",
+            Self::Alter => "change",
             Self::Delete => "delete",
         }
     }
@@ -26,7 +26,7 @@ impl Change {
     pub(crate) const fn sign(self) -> char {
         match self {
             Self::Create => '+',
-            Self::Change => '~',
+            Self::Alter => '~',
             Self::Delete => '-',
         }
     }
@@ -139,10 +139,10 @@ fn out_of_reach(key: &Key, observed: &Observed) -> Option<&'static str> {
 
 const fn phase(kind: Kind, change: Change) -> u8 {
     match (change, kind) {
-        (Change::Create | Change::Change, Kind::Tenant) => 0,
-        (Change::Create | Change::Change, Kind::User | Kind::Role | Kind::Policy) => 1,
-        (Change::Create | Change::Change, Kind::Assignment) => 3,
-        (Change::Create | Change::Change, _) => 2,
+        (Change::Create | Change::Alter, Kind::Tenant) => 0,
+        (Change::Create | Change::Alter, Kind::User | Kind::Role | Kind::Policy) => 1,
+        (Change::Create | Change::Alter, Kind::Assignment) => 3,
+        (Change::Create | Change::Alter, _) => 2,
         (Change::Delete, Kind::Role | Kind::User) => 5,
         (Change::Delete, Kind::Tenant) => 6,
         (Change::Delete, _) => 4,
@@ -386,7 +386,7 @@ fn changed(key: &Key, wanted: &Fields, seen: &Seen) -> Result<Option<Step>, Stri
         Kind::Exception => return Err("the reason of an exception cannot be changed; change its text too".to_owned()),
         Kind::Assignment => return Ok(None),
     }
-    Ok(Some(step(Change::Change, key, differences, calls)))
+    Ok(Some(step(Change::Alter, key, differences, calls)))
 }
 
 /// The update of a source: a field that is to be nothing has its own way to say so.
@@ -448,7 +448,7 @@ pub(crate) fn counts(plan: &Plan) -> BTreeMap<Kind, [usize; 3]> {
         let [made, changed, removed] = row;
         match step.change {
             Change::Create => *made += 1,
-            Change::Change => *changed += 1,
+            Change::Alter => *changed += 1,
             Change::Delete => *removed += 1,
         }
     }

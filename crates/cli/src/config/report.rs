@@ -126,7 +126,7 @@ pub(crate) fn document(plan: &Plan, access: &[Shift]) -> Value {
     });
     json!({
         "create": plan.count(Change::Create),
-        "change": plan.count(Change::Change),
+        "change": plan.count(Change::Alter),
         "delete": plan.count(Change::Delete),
         "steps": steps.collect::<Vec<_>>(),
         "access": access.collect::<Vec<_>>(),
