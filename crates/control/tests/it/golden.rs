@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use testkit::Platform;
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+    Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../..")
 }
 
 /// Compare with the golden file of this path, or write it where that was asked for.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 fn folder() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../spec/journal")
+    PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../../spec/journal")
 }
 
 fn write() -> Vec<u8> {

@@ -15,7 +15,7 @@ struct Operation {
 }
 
 pub(crate) fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../spec/policy")
+    Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../../spec/policy")
 }
 
 /// The operations of `spec/policy/operations.json`; they live as long as the test program.

@@ -265,14 +265,21 @@ impl Record<'_> {
         let encoded_from = self.corpus.events.saturating_mul(23).div_ceil(30);
         let last_week = self.corpus.events.saturating_sub(encoded_from);
         let step = (last_week / NEEDLE_ENCODED_HITS).max(1);
-        let encoded = self.nth >= encoded_from
-            && (self.nth - encoded_from) % step == 3_u64.min(step - 1)
-            && (self.nth - encoded_from) / step < NEEDLE_ENCODED_HITS;
+        let due = |nth: u64| {
+            nth >= encoded_from
+                && (nth - encoded_from) % step == 3_u64.min(step - 1)
+                && (nth - encoded_from) / step < NEEDLE_ENCODED_HITS
+        };
+        let address = |nth: u64| self.corpus.planted(nth, NEEDLE_IP_HITS, 7);
+        // Where both fall on one record, the command goes to the next.
+        let before = self.nth.checked_sub(1).is_some_and(|before| due(before) && address(before));
+        let encoded = before || due(self.nth) && !address(self.nth);
+        let address = address(self.nth);
         let digest = self.corpus.planted(self.nth, NEEDLE_SHA256_HITS, 11);
         if encoded || digest {
             return self.process(encoded, digest);
         }
-        if self.corpus.planted(self.nth, NEEDLE_IP_HITS, 7) {
+        if address {
             return self.network(true);
         }
         match self.chance.below(100) {
