@@ -5,7 +5,7 @@ use cli::Exit;
 use std::path::{Path, PathBuf};
 
 fn corpus() -> PathBuf {
-    Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../../spec/audit")
+    Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap_or_default()).join("../../spec/audit")
 }
 
 fn copy(from: &Path, to: &Path) {

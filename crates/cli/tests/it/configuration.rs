@@ -99,7 +99,7 @@ async fn id_of(platform: &Platform, token: &str, list: &str, input: Value, name:
     let page = platform.done(token, list, &input).await;
     let items = page["items"].as_array().unwrap();
     let found = items.iter().find(|item| item["name"] == name || item["email"] == name);
-    found.unwrap_or_else(|| panic!("no `{name}` in {page}"))["id"].as_str().unwrap().to_owned()
+    found.unwrap()["id"].as_str().unwrap().to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

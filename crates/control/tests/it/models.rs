@@ -29,7 +29,7 @@ fn models(provider: &Provider, kind: &str, more: &str) -> Arc<dyn Model> {
 }
 
 fn shipped(name: &str) -> String {
-    let path = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").unwrap())
+    let path = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").unwrap_or_default())
         .join("../../content/agents")
         .join(format!("{name}.md"));
     std::fs::read_to_string(path).unwrap()

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 fn folder() -> PathBuf {
-    PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../../spec/journal")
+    PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").unwrap_or_default()).join("../../spec/journal")
 }
 
 fn write() -> Vec<u8> {

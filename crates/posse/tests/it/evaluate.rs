@@ -9,7 +9,7 @@ fn posse(words: &[&str]) -> Output {
 }
 
 fn here(path: &str) -> PathBuf {
-    Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join(path)
+    Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap_or_default()).join(path)
 }
 
 fn lines(output: &Output) -> Vec<Value> {
