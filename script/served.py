@@ -46,13 +46,16 @@ class Server:
                 server.kill(signal.SIGKILL)
 
 
-def send(port, token, method, path, body=None, kind="application/json"):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+def send(port, token, method, path, body=None, kind="application/json", timeout=60):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     if body is not None and not isinstance(body, str):
         body = json.dumps(body)
-    connection.request(method, path, body, {"authorization": f"Bearer {token}", "content-type": kind})
-    answer = connection.getresponse()
-    text = answer.read()
+    try:
+        connection.request(method, path, body, {"authorization": f"Bearer {token}", "content-type": kind})
+        answer = connection.getresponse()
+        text = answer.read()
+    finally:
+        connection.close()
     return answer.status, json.loads(text) if text else None
 
 

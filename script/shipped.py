@@ -1,7 +1,5 @@
 """A server of a built binary in a folder, one tenant with a source and a key, batches sent to it and read back: what the
 scripts in faults.d share. POSSE_BIN names a binary in place of a release build."""
-import http.client
-import json
 import os
 import pathlib
 import re
@@ -10,16 +8,7 @@ import subprocess
 import threading
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-
-
-def binary():
-    given = os.environ.get("POSSE_BIN")
-    if given:
-        return given
-    subprocess.run(["cargo", "build", "--quiet", "--locked", "--release", "-p", "posse"], cwd=ROOT, check=True)
-    target = os.environ.get("CARGO_TARGET_DIR") or os.path.expanduser("~/.cache/posse/target")
-    return f"{target}/release/posse"
+from served import binary, send
 
 
 class Server:
@@ -55,19 +44,6 @@ class Server:
             raise SystemExit(f"the server does not end within {patience} s of {how.name}")
         self.log.close()
         return self.process.returncode
-
-
-def send(port, token, method, path, body=None, kind="application/json", timeout=60):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
-    if body is not None and not isinstance(body, str):
-        body = json.dumps(body)
-    try:
-        connection.request(method, path, body, {"authorization": f"Bearer {token}", "content-type": kind})
-        answer = connection.getresponse()
-        text = answer.read()
-    finally:
-        connection.close()
-    return answer.status, json.loads(text) if text else None
 
 
 def made(port, token, path, body):

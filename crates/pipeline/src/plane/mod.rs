@@ -40,8 +40,6 @@ const BUSY_BYTES: usize = 16 << 20;
 const PACE_BYTES: u64 = 16 << 20;
 /// How long one request is held at most; records are taken all the same then, because durable is more than fresh.
 const PACE_MAX: Duration = Duration::from_secs(1);
-/// How often it is looked meanwhile.
-const PACE_LOOK: Duration = Duration::from_millis(5);
 /// How often a stopped log is looked at.
 const HEAL: Duration = Duration::from_secs(2);
 
@@ -272,10 +270,10 @@ impl Plane {
 
     /// Hold a sender while the lake is behind what is taken.
     async fn keep_pace(&self) {
-        let until = tokio::time::Instant::now() + PACE_MAX;
-        while self.behind_bytes() > PACE_BYTES && tokio::time::Instant::now() < until {
-            tokio::time::sleep(PACE_LOOK).await;
-        }
+        let mut place = self.0.shared.position.subscribe();
+        let held = async { while self.behind_bytes() > PACE_BYTES && place.changed().await.is_ok() {} };
+        // Over its time a request goes on all the same.
+        let _ = tokio::time::timeout(PACE_MAX, held).await;
     }
 
     /// About how many bytes of the log cannot be found yet.
