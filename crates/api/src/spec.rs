@@ -171,9 +171,26 @@ impl Spec {
     ///
     /// # Errors
     /// [`crate::ProblemKind::InvalidInput`] where the type asks for more than its schema can say.
-    pub fn read<O: Operation>(&self, input: Value) -> Result<O, Problem> {
-        serde_json::from_value(input).map_err(|error| Problem::fault("", error.to_string()))
+    pub fn read<O: Operation>(&self, input: &Value) -> Result<O, Problem> {
+        // Where it went wrong is looked for only once something did.
+        O::deserialize(input).or_else(|_| {
+            serde_path_to_error::deserialize(input)
+                .map_err(|error| Problem::fault(pointer(error.path()), error.inner().to_string()))
+        })
     }
+}
+
+/// The JSON pointer (RFC 6901) of a place in an input.
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment;
+    path.iter()
+        .map(|step| match step {
+            Segment::Seq { index } => format!("/{index}"),
+            Segment::Map { key } => format!("/{}", key.replace('~', "~0").replace('/', "~1")),
+            // Which variant of a choice was read is no place in the text.
+            Segment::Enum { .. } | Segment::Unknown => String::new(),
+        })
+        .collect()
 }
 
 impl std::fmt::Debug for Spec {
@@ -297,5 +314,14 @@ mod tests {
         ] {
             assert_eq!(kind_of(&schema), kind, "{schema}");
         }
+    }
+
+    #[test]
+    fn regression_a_fault_that_only_the_type_finds_names_its_place() {
+        let spec = Spec::of::<crate::CaseAddEvidence>();
+        let input = json!({ "case": crate::example::CASE, "events": ["event_xw3xdh020e0200r0", format!("event_{}", "0".repeat(60))] });
+        assert!(spec.validate(&input).is_ok(), "the pattern says no more than the alphabet");
+        let problem = spec.read::<crate::CaseAddEvidence>(&input).unwrap_err();
+        assert_eq!(problem.errors.first().map(|fault| fault.pointer.as_str()), Some("/events/1"), "{problem:?}");
     }
 }

@@ -62,7 +62,7 @@ impl Control {
         } else {
             StoredReply::Pending { call, approval: id, rung: approval.rung.clone(), expires_at }
         };
-        if let Some(record) = self.remember(passage, &stored)? {
+        if let Some(record) = self.remember(passage, || stored)? {
             commit = commit.idempotency(record);
         }
         if passage.spec.meta.effect != api::Effect::Read {
@@ -206,7 +206,7 @@ impl Control {
     ) -> Result<bool, Refusal> {
         let Some(identity) = self.proposer(&approval.caller).await? else { return Ok(false) };
         let passage = self.approved_passage(approval, Arc::new(identity))?;
-        let parsed = passage.handler.parse(passage.spec, passage.input.clone())?;
+        let parsed = passage.handler.parse(passage.spec, &passage.input)?;
         let reach = self.store.snapshot(passage.identity.reach());
         let look = crate::admission::Look { control: self, identity: &passage.identity, snapshot: &reach };
         let Ok(target) = passage.handler.resolve(&look, &parsed).await else { return Ok(false) };
@@ -225,7 +225,7 @@ impl Control {
         let identity = proposer.ok_or_else(|| Refusal::conflict("the proposer may not act any more"))?;
         let passage = self.approved_passage(approval, Arc::new(identity))?;
         passage.spec.validate(&passage.input)?;
-        let parsed = passage.handler.parse(passage.spec, passage.input.clone())?;
+        let parsed = passage.handler.parse(passage.spec, &passage.input)?;
         let reach = self.store.snapshot(passage.identity.reach());
         let target = passage.handler.resolve(&self.look(&passage.identity, &reach), &parsed).await?;
         Ok(self.call_digest(&passage, &target))

@@ -144,15 +144,15 @@ impl Inner {
 impl Control {
     /// Carry the messages of a courier's channel until `stop` says so.
     pub(crate) async fn carry(self, courier: Arc<dyn Courier>, mut stop: tokio::sync::watch::Receiver<bool>) {
-        let mut changes = self.store.changes();
         let mut recorded = HashSet::new();
         while !*stop.borrow() {
+            let seen = self.store.generation(&["message"]);
             if let Err(refusal) = self.carry_round(courier.as_ref(), &mut recorded).await {
                 tracing::error!(channel = courier.channel(), ?refusal, "messages were not carried; it is tried again");
             }
             tokio::select! {
                 _ = stop.changed() => {}
-                () = async { let _ = changes.changed().await; } => {}
+                _ = self.store.changed(&["message"], seen) => {}
                 () = tokio::time::sleep(ROUND) => {}
             }
         }

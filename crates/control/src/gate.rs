@@ -158,7 +158,7 @@ impl Control {
 
     /// The identity of a call that needs no credential: the person whose password is in it.
     async fn anonymous(&self, spec: &Spec, input: &Value, address: Option<IpAddr>) -> Result<Arc<Identity>, Refusal> {
-        let read = spec.validate(input).and_then(|()| spec.read(input.clone()));
+        let read = spec.validate(input).and_then(|()| spec.read(input));
         let login: api::MeLogin = read.inspect_err(|problem| {
             self.attempts.count(Kind::of_nobody(spec.meta.id, problem.status), self.now());
         })?;
@@ -246,7 +246,7 @@ impl Control {
         let Passage { identity, spec, .. } = passage;
         self.halted(identity, identity.place(), Some(spec.meta.effect))?;
         spec.validate(&passage.input)?;
-        let parsed = passage.handler.parse(spec, passage.input.clone())?;
+        let parsed = passage.handler.parse(spec, &passage.input)?;
         let reach = self.store.snapshot(identity.reach());
         let look = Look { control: self, identity, snapshot: &reach };
         let target = progress.target.insert(passage.handler.resolve(&look, &parsed).await?);
@@ -296,7 +296,7 @@ impl Control {
     ) -> Result<Reply, Refusal> {
         let none = policy::Obligations::default();
         let obligations = if let Outcome::Modify { obligations } = &decision.0.outcome { obligations } else { &none };
-        let filter = filter_of(&passage.shown);
+        let filter = filter_of(passage);
         let admitted = Admitted {
             control: self,
             call: passage.call,
@@ -333,7 +333,7 @@ impl Control {
         commit = self.guarded(commit, passage, target.owner, stamp);
         commit = self.counted(commit, passage, target.owner, request);
         let done = Done { call: passage.call, output, obligations: told(obligations), replayed: false };
-        if let Some(record) = self.remember(passage, &StoredReply::done(&done))? {
+        if let Some(record) = self.remember(passage, || StoredReply::done(&done))? {
             commit = commit.idempotency(record);
         }
         self.store.commit(commit).await?;
@@ -525,11 +525,12 @@ impl Control {
     pub(crate) fn remember(
         &self,
         passage: &Passage<'_>,
-        reply: &StoredReply,
+        reply: impl FnOnce() -> StoredReply,
     ) -> Result<Option<IdempotencyRecord>, Refusal> {
         let Some(key) = &passage.idempotency_key else { return Ok(None) };
         let principal = passage.identity.principal.to_string();
-        let plain = serde_json::to_vec(reply).map_err(|error| Refusal::bug("an answer does not serialise", &error))?;
+        let plain =
+            serde_json::to_vec(&reply()).map_err(|error| Refusal::bug("an answer does not serialise", &error))?;
         // Sealed always: some answers hold a secret that is shown once, and the key's holder is the one who may see it again.
         let response = self.sealer.seal(&sealing_context(&principal, key), &plain, self.entropy.as_ref());
         Ok(Some(IdempotencyRecord {
@@ -592,13 +593,15 @@ fn unwrap_inner_call(call: &mut Call) {
 }
 
 /// The canonical input without what positions a page.
-fn filter_of(shown: &Value) -> Vec<u8> {
-    let mut filter = shown.clone();
+fn filter_of(passage: &Passage<'_>) -> Vec<u8> {
+    // How long to wait for what comes next; what comes is the same.
+    const POSITIONS: [&str; 3] = ["cursor", "limit", "wait_secs"];
+    if !POSITIONS.iter().any(|name| passage.shown.get(name).is_some()) {
+        return passage.shown_canonical.clone();
+    }
+    let mut filter = passage.shown.clone();
     if let Some(fields) = filter.as_object_mut() {
-        fields.remove("cursor");
-        fields.remove("limit");
-        // How long to wait for what comes next; what comes is the same.
-        fields.remove("wait_secs");
+        fields.retain(|name, _| !POSITIONS.contains(&name.as_str()));
     }
     canonical_json(&filter).unwrap_or_default()
 }

@@ -117,7 +117,7 @@ impl Opened {
                 log_key: ArcSwap::from_pointee(log_key),
                 started_at,
                 freshness: crate::freshness::Freshness::default(),
-                jobs_seen: AtomicU64::new(0),
+                jobs_seen: AtomicU64::new(u64::MAX),
                 hashing: tokio::sync::Semaphore::new(HASHES_AT_ONCE),
                 sequencing: tokio::sync::Mutex::new(()),
             }),

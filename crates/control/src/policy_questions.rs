@@ -155,7 +155,7 @@ impl Handle<PolicyExplain> for Control {
             Refusal::from(api::Problem::invalid(moved.collect()))
         };
         spec.validate(&asked).map_err(below)?;
-        let parsed = handler.parse(spec, asked)?;
+        let parsed = handler.parse(spec, &asked)?;
         // Resolved within the reach of both: an explanation must not be a way to look further.
         let snapshot = self.store.snapshot(identity.reach());
         let target = handler.resolve(&self.look(&identity, &snapshot), &parsed).await?;

@@ -26,10 +26,11 @@ const SLOW_ROUND: Duration = Duration::from_secs(10);
 impl Control {
     /// Run until `stop` says so. Errors are logged and met again in the next round.
     pub(crate) async fn reconcile(self, mut stop: tokio::sync::watch::Receiver<bool>) {
-        let mut changes = self.store.changes();
+        let kinds: Vec<&str> = ["approval", "job"].into_iter().chain(rule_live::KINDS).collect();
         let mut slow_at = self.now();
         let (mut rules_seen, mut rules_at) = (None, Instant::now());
         while !*stop.borrow() {
+            let seen = self.store.generation(&kinds);
             self.report("executions", self.run_executions().await);
             self.report("expiries", self.expire_approvals().await);
             let rules = Some(self.store.generation(&rule_live::KINDS));
@@ -43,7 +44,7 @@ impl Control {
             if self.now() >= slow_at {
                 slow_at = self.now().plus(SLOW_ROUND);
                 // A job that waits for its next try, or whose worker died, becomes due without any change of state.
-                self.inner.jobs_seen.store(0, std::sync::atomic::Ordering::Release);
+                self.inner.jobs_seen.store(u64::MAX, std::sync::atomic::Ordering::Release);
                 self.report("failed attempts", self.record_attempts().await);
                 self.report("counts of ingest", self.record_ingest_due().await);
                 self.report("actions", self.expire_actions().await);
@@ -51,7 +52,7 @@ impl Control {
             }
             tokio::select! {
                 _ = stop.changed() => {}
-                _ = changes.changed() => {}
+                _ = self.store.changed(&kinds, seen) => {}
                 () = tokio::time::sleep(ROUND) => {}
             }
         }
@@ -67,7 +68,7 @@ impl Control {
 
     async fn run_executions(&self) -> Result<(), Refusal> {
         let seen = self.store.generation(&["job"]);
-        if self.inner.jobs_seen.load(std::sync::atomic::Ordering::Acquire) == seen && seen != 0 {
+        if self.inner.jobs_seen.load(std::sync::atomic::Ordering::Acquire) == seen {
             return Ok(());
         }
         for (worker, kind) in [("approval-executor", EXECUTE_JOB), ("tenant-purge", PURGE_JOB)] {

@@ -47,7 +47,7 @@ pub(crate) type Parsed = Box<dyn Any + Send + Sync>;
 
 /// An operation's handler with its types erased.
 pub(crate) trait Erased: Send + Sync {
-    fn parse(&self, spec: &Spec, input: Value) -> Result<Parsed, Refusal>;
+    fn parse(&self, spec: &Spec, input: &Value) -> Result<Parsed, Refusal>;
     fn plain(&self, control: &Control, place: Owner, identity: &Identity) -> Option<Target>;
     fn resolve<'a>(&'a self, look: &'a Look<'a>, parsed: &'a Parsed) -> api::Future<'a, Result<Target, Refusal>>;
     fn handle<'a>(&'a self, admitted: &'a Admitted<'a>, parsed: Parsed) -> api::Future<'a, Result<Handled, Refusal>>;
@@ -61,7 +61,7 @@ impl<O: Operation> Erased for Handler<O>
 where
     Control: Handle<O>,
 {
-    fn parse(&self, spec: &Spec, input: Value) -> Result<Parsed, Refusal> {
+    fn parse(&self, spec: &Spec, input: &Value) -> Result<Parsed, Refusal> {
         Ok(Box::new(spec.read::<O>(input)?))
     }
 

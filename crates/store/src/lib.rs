@@ -141,6 +141,21 @@ impl Store {
         self.shared.batches()
     }
 
+    /// Wait until a commit changes something of one of these kinds after their generation was `seen`; the generation now.
+    /// What only looked leaves everybody else asleep. Never ends where the store was closed.
+    pub async fn changed(&self, kinds: &[&str], seen: u64) -> u64 {
+        let mut batches = self.changes();
+        loop {
+            let now = self.generation(kinds);
+            if now != seen {
+                return now;
+            }
+            if batches.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
     /// Whether commits are taken.
     #[must_use]
     pub fn health(&self) -> Health {
