@@ -120,9 +120,10 @@ def assignment(principal=None, what="viewer"):
 
 
 def proposer():
-    """A program that may do everything that people confirm."""
-    made = service_key()
-    assignment(service_key_id(made), "provider_admin")
+    """A program that may do everything that people confirm. Another person made it, so that the run's own may judge."""
+    made = call("POST", "/v1/service-keys", {"name": name("key")}, token=APPROVER)
+    body = {"principal": service_key_id(made), "role": "provider_admin"}
+    call("POST", "/v1/assignments", body, token=APPROVER)
     return secret(made)
 
 
@@ -167,6 +168,29 @@ def approver():
     return secret(call("POST", "/v1/me/login", made))
 
 
+RULE_TEXT = """title: Whoami
+id: 7e6f1f2c-6d0e-4f0b-9a52-0f1f4f1d2c11
+logsource:
+  product: windows
+  category: process_creation
+detection:
+  selection:
+    Image|endswith: '\\\\whoami.exe'
+  condition: selection
+level: low
+tags: [attack.t1033]
+"""
+EXCEPTION_TEXT = """title: Build hosts
+id: 5f0c7a4e-0a25-4ef2-8f50-cc2be7fd0e19
+logsource:
+  product: windows
+  category: process_creation
+filter:
+  rules: [7e6f1f2c-6d0e-4f0b-9a52-0f1f4f1d2c11]
+  selection:
+    Computer|startswith: build-
+  condition: not selection
+"""
 APPROVER = approver()
 FOUR_EYES = """@id("four-eyes-test")
 @summary("tenants with this tag are suspended by two people")
@@ -183,9 +207,184 @@ def audited_call():
     return call("GET", "/v1/audit?limit=1")["items"][0]["call"]
 
 
+def source(of=None):
+    made = {"name": name("source"), "mapping": "sensor"}
+    return call("POST", f"/v1/tenants/{of or TENANT}/sources", made)["name"]
+
+
+def ingest_key(of):
+    made = call("POST", f"/v1/tenants/{TENANT}/sources/{of}/keys", {"name": name("key")})
+    return made
+
+
+def ingest_key_id(of):
+    return re.search(r'"id": ?"([^"]+)"', json.dumps(ingest_key(of))).group(1)
+
+
+def event():
+    """A stored event's id: what `event.get` and evidence can be asked for."""
+    of = call("POST", f"/v1/tenants/{TENANT}/sources", {"name": name("source"), "mapping": "windows-flat"})["name"]
+    key = secret(ingest_key(of))
+    told = {
+        "Channel": "Microsoft-Windows-Sysmon/Operational", "EventID": 1, "Computer": "ws01",
+        "UtcTime": time.strftime("%Y-%m-%d %H:%M:%S.000", time.gmtime()), "ProcessId": 4242,
+        "ProcessGuid": "{0d1f8f4e-0000-0000-0000-000000004242}", "Image": "C:\\Windows\\System32\\whoami.exe",
+        "CommandLine": "whoami /all", "User": "WS01\\alice",
+    }
+    request = urllib.request.Request(URL + f"/v1/ingest/{of}", data=json.dumps(told).encode(), method="POST")
+    request.add_header("Authorization", f"Bearer {key}")
+    request.add_header("Content-Type", "application/x-ndjson")
+    urllib.request.urlopen(request).close()
+    asked = {"tenant": TENANT, "query": "process_name:whoami.exe", "limit": 1}
+    for _ in range(100):
+        rows = call("POST", "/v1/events/search", asked)["items"]
+        if rows:
+            return rows[0]["id"]
+        time.sleep(0.1)
+    raise SystemExit("seeding: the event never became searchable")
+
+
+def rule_and_text():
+    text = RULE_TEXT.replace("7e6f1f2c-6d0e-4f0b-9a52-0f1f4f1d2c11", str(uuid.uuid4()))
+    return call("POST", "/v1/rules", {"tenant": TENANT, "text": text})["id"], text
+
+
+def rule():
+    return rule_and_text()[0]
+
+
+def changed_rule():
+    made, text = rule_and_text()
+    return {"path": {"rule": made}, "body": {"comment": "a test", "text": text.replace("level: low", "level: medium")}}
+
+
+def defined_agent():
+    """An agent with a charter: that of a shipped definition, which goes by its name."""
+    made = call("POST", "/v1/agents", {"tenant": tenant(), "name": "triage", "purpose": "a test", "owner": ME})["id"]
+    call("PUT", f"/v1/agents/{made}/charter", {})
+    return made
+
+
+def pack():
+    return call("POST", "/v1/packs", {"name": name("pack"), "description": "a test"})["id"]
+
+
+def assigned_pack():
+    made = pack()
+    call("PUT", f"/v1/tenants/{TENANT}/packs/{made}", {})
+    return made
+
+
+def case():
+    return call("POST", "/v1/cases", {"tenant": TENANT, "title": name("case"), "severity": "low"})["id"]
+
+
+def task():
+    of = case()
+    return {"case": of, "task": call("POST", f"/v1/cases/{of}/tasks", {"title": "a test"})["id"]}
+
+
+def evidence():
+    of = case()
+    body = {"note": "a test", "sql": "SELECT count(*) AS n FROM process_activity"}
+    return {"case": of, "evidence": call("POST", f"/v1/cases/{of}/evidence", body)["items"][0]["id"]}
+
+
+def exception():
+    body = {"owner": ME, "reason": "a test", "ttl_secs": 3600, "text": EXCEPTION_TEXT.replace("5f0c7a4e", uuid.uuid4().hex[:8])}
+    return call("POST", f"/v1/tenants/{TENANT}/rule-exceptions", body)["id"]
+
+
+def sensor():
+    made = call("POST", f"/v1/tenants/{TENANT}/sensors", {"name": name("sensor")})
+    return re.search(r'"(sensor_[^"]+)"', json.dumps(made)).group(1)
+
+
+def skill():
+    front = "---\nname: look\ndescription: Looks into a case.\n---\nLook at the process tree first.\n"
+    body = {"files": [{"path": "SKILL.md", "text": front + name("skill")}]}
+    return re.search(r'"digest": ?"([^"]+)"', json.dumps(call("POST", "/v1/skills", body))).group(1)
+
+
+MARCH = {"since": "2026-03-01T00:00:00Z", "until": "2026-04-01T00:00:00Z"}
+
+
+def hold():
+    made = name("hold")
+    call("POST", f"/v1/tenants/{TENANT}/lake/holds", {"name": made, "reason": "a test", **MARCH})
+    return made
+
+
+def run():
+    """A run that a person started: the shipped triage playbook on a case."""
+    agents = call("GET", "/v1/agents?limit=1000")["items"]
+    made = next((one["id"] for one in agents if one["name"] == "triage"), None)
+    if made is None:
+        return "run_01jd3k5v9qf8m2x7r4t6w8y0zc"
+    return call("POST", "/v1/runs", {"agent": made, "tenant": TENANT, "case": case()})["id"]
+
+
+# What stands in a path whose operation says nothing of its own below. Those of one line belong together.
+PATHS = {
+    "agent": lambda: {"agent": agent(True)},
+    "case": lambda: {"case": case()},
+    "event": lambda: {"event": EVENT},
+    "evidence": evidence,
+    "exception": lambda: {"tenant": TENANT, "exception": exception()},
+    "job": lambda: {"job": job()},
+    "key": lambda: (lambda of: {"tenant": TENANT, "source": of, "key": ingest_key_id(of)})(source()),
+    "name": lambda: {"tenant": TENANT, "name": hold()},
+    "pack": lambda: {"pack": assigned_pack()},
+    "policy": lambda: {"policy": policy()},
+    "rule": lambda: {"rule": rule()},
+    "run": lambda: {"run": run()},
+    "sensor": lambda: {"sensor": sensor()},
+    "digest": lambda: {"digest": skill()},
+    "source": lambda: {"source": source()},
+    "task": task,
+    "tenant": lambda: {"tenant": TENANT},
+}
+# What the platform makes only by itself: a detection, an action, a task of a sensor. Their operations answer 404 here;
+# the tests of the pipeline and of the sensor call them on real ones.
+ABSENT = {
+    "action": "action_01jd3k5v9qf8m2x7r4t6w8y0zc",
+    "detection": "detection_01jd3k5v9qf8m2x7r4t6w8y0zc",
+    "task": "task_01jd3k5v9qf8m2x7r4t6w8y0zc",
+}
+
+
+def path_of(operation):
+    """An object for every parameter of the path: the most particular one brings those that it lies in."""
+    named = re.findall(r"{(\w+)}", operation.path)
+    found = {}
+    for one in reversed(named):
+        if one in found:
+            continue
+        lies_in_case = one != "task" or "case" in named
+        made = PATHS[one]() if one in PATHS and lies_in_case else {one: ABSENT[one]}
+        found |= {key: value for key, value in made.items() if key in named and key not in found}
+    return found
+
+
+def existing(value):
+    """The declared example with objects that are there in place of those that it names."""
+    if isinstance(value, dict):
+        return {key: existing(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [existing(one) for one in value]
+    if value == "tenant_01jd3k5v9qf8m2x7r4t6w8y0zc":
+        return TENANT
+    if isinstance(value, str) and re.fullmatch(r"case_01jd3k5v9qf8m2x7r4t6w8y0z[a-z]", value):
+        return case()
+    if isinstance(value, str) and value.startswith("event_") and len(value) < 30:
+        return EVENT
+    return value
+
+
 # One example for each operation that needs objects: its path and, where the declared example names objects that do
 # not exist, what stands in their place.
 EXAMPLES = {
+    "agent_charter": lambda: {"path": {"agent": defined_agent()}},
     "agent_activate": lambda: {"path": {"agent": agent(False)}},
     "agent_get": lambda: {"path": {"agent": agent(False)}},
     "agent_issue_run_credential": lambda: run_credential(),
@@ -229,6 +428,7 @@ EXAMPLES = {
     "role_get": lambda: {"path": {"role": role()}},
     "role_unassign": lambda: {"path": {"assignment": assignment()}},
     "role_update": lambda: {"path": {"role": role()}},
+    "rule_update": lambda: changed_rule(),
     "service_key_create": lambda: {"body": {"name": name("key"), "tenant": TENANT, "ttl_secs": 3600}},
     "service_key_revoke": lambda: {"path": {"service_key": service_key_id()}},
     "service_key_rotate": lambda: {"path": {"service_key": service_key_id()}},
@@ -248,6 +448,7 @@ EXAMPLES = {
     "user_set_roles": lambda: {"path": {"user": user()}, "body": {"roles": ["analyst"], "tenant": TENANT}},
     "user_update": lambda: {"path": {"user": user()}},
 }
+EVENT = event()
 POLICY_TEXT = '@id("a-test")\npermit(principal, action == Posse::Action::"tenant.get", resource);'
 
 
@@ -272,8 +473,9 @@ def before_add_examples(context, examples):
     operation = context.operation
     made = EXAMPLES.get(label(operation), lambda: {})()
     declared = operation.definition.raw.get("requestBody", {}).get("content", {}).get("application/json", {})
-    body = made.get("body", declared.get("example"))
-    case = {"path_parameters": made.get("path", {}), "query": made.get("query", first_query(operation))}
+    body = made.get("body", existing(declared.get("example")))
+    path = made["path"] if "path" in made else path_of(operation)
+    case = {"path_parameters": path, "query": made.get("query", first_query(operation))}
     if body is not None:
         case |= {"body": body, "media_type": "application/json"}
     examples[:] = [operation.Case(**case)]
@@ -307,8 +509,9 @@ def before_call(context, case, kwargs):
             headers.pop("If-Match", None)
     if positive(case):
         # A cursor is authenticated: only one that an answer held is any good.
-        if case.query:
-            case.query.pop("cursor", None)
+        for place in (case.query, case.body):
+            if isinstance(place, dict):
+                place.pop("cursor", None)
         if isinstance(case.body, dict) and operation in ("agent_register", "agent_update") and "owner" in case.body:
             case.body["owner"] = ME
 

@@ -157,7 +157,7 @@ pub struct ActionKillProcess {
     /// The sensor of the host.
     pub sensor: SensorId,
     /// The process as `BOOT:PID:START`: the `ProcessGuid` of the sensor's records, `process_uid` in the lake.
-    #[schemars(regex(pattern = "^[^:]{1,64}:[0-9]{1,7}:[0-9]{1,18}$"))]
+    #[schemars(regex(pattern = "^[^:\\x00-\\x1f]{1,64}:[0-9]{1,7}:[0-9]{1,18}$"))]
     pub process: Text<128>,
     /// Whether its descendants end, too; so where nothing is said.
     #[serde(default = "yes")]

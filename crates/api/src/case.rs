@@ -81,7 +81,7 @@ pub struct Made {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Citation {
-    /// An event of the case's tenant: its `event_id`.
+    /// An event of the case's tenant: its `id` in an answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<EventId>,
     /// Evidence of the case.

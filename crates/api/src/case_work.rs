@@ -1,6 +1,8 @@
 //! What is done on a case: evidence, tasks, comments, the timeline; and what is said of entities across cases.
 
-use crate::{CaseVerdict, EntityJudgement, Limit, Made, Meta, Method, Operation, Page, example, operation::declare};
+use crate::{
+    CaseVerdict, EntityJudgement, EntityName, Limit, Made, Meta, Method, Operation, Page, example, operation::declare,
+};
 use ids::{
     CallId, CaseId, CommentId, DetectionId, EventId, EvidenceId, List, Principal, RunId, Severity, TaskId, TenantId,
     Text, Timestamp,
@@ -8,10 +10,6 @@ use ids::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-
-/// An entity: `kind:value`, for example `ip:10.0.0.7`; kinds are lineage, host, user, hash, ip, domain, resource, email,
-/// url, process and file.
-pub type EntityName = Text<600>;
 
 /// A piece of evidence of a case. It never changes.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -47,7 +45,7 @@ pub struct CaseEvidence {
 pub struct CaseAddEvidence {
     /// Which case.
     pub case: CaseId,
-    /// Events, by `event_id`.
+    /// Events, by the `id` that an answer told.
     #[serde(default)]
     pub events: List<EventId, 50>,
     /// One `SELECT`, as for `event.query`; at most 1000 rows and 512 KiB are frozen.

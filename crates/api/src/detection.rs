@@ -57,8 +57,10 @@ pub struct DetectionList {
     /// Only those at least this grave.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub severity: Option<Severity>,
-    /// Only those that speak of this: `kind:value`, for example `ip:10.0.0.7`.
+    /// Only those that speak of this: `kind:value`, for example `ip:10.0.0.7`, with a kind of observable: host, user, hash,
+    /// ip, domain, resource, email, url, process or file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = "^(host|user|hash|ip|domain|resource|email|url|process|file):"))]
     pub entity: Option<Text<512>>,
     /// Detections at or after this instant; where nothing is said, 7 days before `until`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -2,9 +2,63 @@
 
 use crate::{Meta, Method, Operation, example, operation::declare};
 use ids::{List, TenantId, Text, Timestamp};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::json;
+use std::borrow::Cow;
+
+/// An entity: `kind:value`, for example `ip:10.0.0.7`; kinds are lineage, host, user, hash, ip, domain, resource, email,
+/// url, process and file. 3 to 600 characters; what is a value beyond not being blank is the platform's to say.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct EntityName(Text<600>);
+
+impl EntityName {
+    /// The kinds, as they stand before the colon.
+    pub const KINDS: [&'static str; 11] =
+        ["lineage", "host", "user", "hash", "ip", "domain", "resource", "email", "url", "process", "file"];
+
+    /// The name of an entity that the platform spelled; what is longer than a name may be is cut.
+    #[must_use]
+    pub fn of(spelled: &str) -> Self {
+        Self(Text::truncated(spelled))
+    }
+}
+
+impl std::ops::Deref for EntityName {
+    type Target = str;
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for EntityName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Text::<600>::deserialize(deserializer)?;
+        let whole = text.split_once(':').is_some_and(|(kind, value)| {
+            Self::KINDS.contains(&kind) && value.chars().any(|one| !one.is_whitespace() && one != '.' && one != '\0')
+        });
+        if whole {
+            return Ok(Self(text));
+        }
+        let kinds = Self::KINDS.join(", ");
+        let why = format!("is not `kind:value`; write for example `ip:10.0.0.7`, with a kind of {kinds}");
+        Err(serde::de::Error::custom(why))
+    }
+}
+
+impl JsonSchema for EntityName {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "EntityName".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let pattern = format!("^({}):(.|\\s)*[^\\s.\\u0000\\u0085](.|\\s)*$", Self::KINDS.join("|"));
+        json_schema!({ "type": "string", "pattern": pattern, "maxLength": 600 })
+    }
+}
 
 /// What kind of thing is asked about.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize, JsonSchema)]

@@ -376,7 +376,7 @@ pub struct EventGet {
     /// Whose event; where nothing is said, one of the caller's own tenant or, for the provider's, of every tenant that policy lets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<TenantId>,
-    /// The event's id: the column `event_id` of an answer.
+    /// The event's id: the column `id` of an answer.
     pub event: Text<128>,
 }
 
@@ -407,7 +407,7 @@ pub struct EventProcessTree {
     /// Whose events; where nothing is said, those of the caller's own tenant or, for the provider's, of every tenant that policy lets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<TenantId>,
-    /// An event that names the process: its `event_id`.
+    /// An event that names the process: its `id` in an answer.
     pub event: Text<128>,
     /// How many generations up: 0 to 20; 5 where nothing is said.
     #[serde(default = "five")]

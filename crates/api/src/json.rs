@@ -102,6 +102,10 @@ impl<'de> Visitor<'de> for Strict<'_> {
         if let Some(whole) = whole(value) {
             return Ok(Value::Number(whole.into()));
         }
+        // 2^53 is the first whole double that stands for more than one integer; it has no canonical form either.
+        if value.fract() == 0.0 && value.abs() >= 9_007_199_254_740_992.0 {
+            return Err(E::custom(format!("`{}` is an integer beyond 2^53 - 1; send it as text", self.pointer)));
+        }
         Number::from_f64(value)
             .map(Value::Number)
             .ok_or_else(|| E::custom(format!("`{}` is not a finite number", self.pointer)))
@@ -169,6 +173,8 @@ mod tests {
             ("{\"a\":1,\"a\":2}", "/a"),
             ("{\"a\":{\"b/c\":1,\"b/c\":2}}", "/a/b~1c"),
             ("{\"n\":9007199254740993}", "/n"),
+            ("{\"n\":[1,1.6e254]}", "/n/1"),
+            ("{\"n\":-9007199254740992.0}", "/n"),
             ("[1,2", ""),
             ("{} {}", ""),
         ] {

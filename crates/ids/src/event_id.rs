@@ -95,10 +95,9 @@ impl std::fmt::Display for EventId {
 impl std::str::FromStr for EventId {
     type Err = ParseIdError;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.strip_prefix("event_")
-            .and_then(base32::decode_bytes)
-            .and_then(|bytes| Self::unpack(&bytes))
-            .ok_or_else(|| ParseIdError::new(Self::KIND, text))
+        text.strip_prefix("event_").and_then(base32::decode_bytes).and_then(|bytes| Self::unpack(&bytes)).ok_or_else(
+            || ParseIdError::new(Self::KIND, text).hint("send back the `id` of an event as an answer told it"),
+        )
     }
 }
 

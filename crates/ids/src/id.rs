@@ -7,18 +7,25 @@ use thiserror::Error;
 
 /// Why a text is not an id of the kind that was asked for.
 #[derive(Debug, Clone, Eq, PartialEq, Error)]
-#[error("`{text}` is not {article} {kind} id; write `{kind}_` and 26 characters of lower-case base32")]
+#[error("`{text}` is not {article} {kind} id; {hint}")]
 pub struct ParseIdError {
     kind: &'static str,
     article: &'static str,
     text: String,
+    hint: String,
 }
 
 impl ParseIdError {
     pub(crate) fn new(kind: &'static str, text: &str) -> Self {
         let article = if kind.starts_with(['a', 'e', 'i', 'o']) { "an" } else { "a" };
         // The echo is bounded: the text is an outsider's.
-        Self { kind, article, text: text.chars().take(64).collect() }
+        let hint = format!("write `{kind}_` and 26 characters of lower-case base32");
+        Self { kind, article, text: text.chars().take(64).collect(), hint }
+    }
+
+    /// The same with another hint at what would be right.
+    pub(crate) fn hint(self, hint: &str) -> Self {
+        Self { hint: hint.to_owned(), ..self }
     }
 }
 

@@ -75,7 +75,7 @@ impl Control {
                 }
                 None => faults.push(api::Fault {
                     pointer: format!("/events/{number}"),
-                    detail: "is no event of this tenant; give an `event_id` of an answer".to_owned(),
+                    detail: "is no event of this tenant; give the `id` of an event of an answer".to_owned(),
                 }),
             }
         }

@@ -178,5 +178,7 @@ mod tests {
         both::<case::Verdict, api::CaseVerdict>(case::Verdict::ALL, 11);
         both::<EntryKind, api::TimelineKind>(EntryKind::ALL, 7);
         both::<case::TaskState, api::CaseTaskState>(case::TaskState::ALL, 4);
+        let kinds: Vec<&str> = case::EntityKind::ALL.iter().map(|kind| kind.as_str()).collect();
+        assert_eq!(kinds, api::EntityName::KINDS);
     }
 }

@@ -152,7 +152,7 @@ pub(crate) fn detection(detection: &Detection) -> api::CaseDetection {
         events: list(detection.events.clone()),
         time: detection.time,
         found_at: detection.found_at,
-        entities: list(detection.entities.iter().map(|one| Text::truncated(&one.to_string())).collect()),
+        entities: list(detection.entities.iter().map(|one| api::EntityName::of(&one.to_string())).collect()),
         matched: list(detection.matched.iter().map(matched).collect()),
     }
 }

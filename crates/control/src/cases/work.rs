@@ -110,7 +110,7 @@ impl Handle<CaseUpdate> for Control {
             said.push(format!("tags: {}", case.tags.iter().cloned().collect::<Vec<_>>().join(", ")));
         }
         if said.is_empty() {
-            return Err(Refusal::fault("", "changes nothing; name what shall change"));
+            return Ok(Outcome::answer(told::case(&before)?));
         }
         worked(admitted, &mut case, status);
         let reason = if input.reason.is_empty() { String::new() } else { format!(" ({})", input.reason) };
