@@ -22,19 +22,31 @@ pub(super) fn each_file(
     bytes_max: usize,
     mut found: impl FnMut(&[u8]) -> Result<ControlFlow<()>, ReadFault>,
 ) -> Result<(), ReadFault> {
+    each_named(bytes, bytes_max, is_recording, |_, content| found(content))
+}
+
+/// Hand each file of a wanted name to `found` with its name, in the archive's order, until it breaks; all together have at
+/// most `bytes_max` bytes. The name is what the archive says: never a path to be written to.
+pub(super) fn each_named(
+    bytes: &[u8],
+    bytes_max: usize,
+    wanted: impl Fn(&str) -> bool,
+    mut found: impl FnMut(&str, &[u8]) -> Result<ControlFlow<()>, ReadFault>,
+) -> Result<(), ReadFault> {
     let broken = |reason: String| ReadFault::Archive(reason);
     let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).map_err(|error| broken(error.to_string()))?;
     let mut left = bytes_max;
     for number in 0..archive.len().min(FILES_MAX) {
         let file = archive.by_index(number).map_err(|error| broken(error.to_string()))?;
-        if !file.is_file() || !file.name().is_ok_and(|name| is_recording(&name)) {
+        let Some(name) = file.name().ok().map(|name| name.to_string()).filter(|name| wanted(name)) else { continue };
+        if !file.is_file() {
             continue;
         }
         let limit = u64::try_from(left).unwrap_or(u64::MAX).saturating_add(1);
         let mut content = Vec::new();
         file.take(limit).read_to_end(&mut content).map_err(|error| broken(error.to_string()))?;
         left = left.checked_sub(content.len()).ok_or(ReadFault::TooLarge(bytes_max))?;
-        if found(&content)?.is_break() {
+        if found(&name, &content)?.is_break() {
             break;
         }
     }

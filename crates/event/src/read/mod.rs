@@ -98,6 +98,23 @@ pub fn each_record(
     of_file(bytes, bytes_max, &mut hand_on).map(|_| ())
 }
 
+/// Hand every file of a zip archive whose name is wanted to `found`, with its name as the archive says it, in the
+/// archive's order. All together unpack to at most `bytes_max`.
+///
+/// # Errors
+/// [`ReadFault`] where the bytes are no archive that can be read, or unpack to more.
+pub fn each_file_of_zip(
+    bytes: &[u8],
+    bytes_max: usize,
+    wanted: impl Fn(&str) -> bool,
+    mut found: impl FnMut(&str, &[u8]),
+) -> Result<(), ReadFault> {
+    archive::each_named(bytes, bytes_max, wanted, |name, content| {
+        found(name, content);
+        Ok(ControlFlow::Continue(()))
+    })
+}
+
 /// The records of one file; whether they were all asked for.
 fn of_file(
     bytes: &[u8],
