@@ -29,8 +29,9 @@ fn chore() -> Result<()> {
     }
 }
 
-/// The folder that holds the workspace's manifest.
+/// The folder that holds the workspace's manifest. Found at run time: several checkouts may share one build.
 fn root() -> Result<PathBuf> {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let here = std::env::var_os("CARGO_MANIFEST_DIR").context("run it as `cargo run -p xtask`")?;
+    let here = Path::new(&here);
     Ok(here.parent().context("xtask lies inside the workspace")?.to_owned())
 }

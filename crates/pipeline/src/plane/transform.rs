@@ -120,7 +120,9 @@ impl Transform {
         share: &mut Share,
         out: &mut Portion,
     ) {
-        let text = String::from_utf8_lossy(record.raw);
+        // What replaces bad bytes looks at each byte by itself: nearly every record is whole, which is told much faster.
+        let whole = std::str::from_utf8(record.raw).map(Cow::Borrowed);
+        let text = whole.unwrap_or_else(|_| String::from_utf8_lossy(record.raw));
         let received = around.stored.received;
         let json: Cow<'_, [u8]> = match record.form {
             Form::Json if record.raw.trim_ascii_start().starts_with(b"{") => Cow::Borrowed(record.raw),
