@@ -40,6 +40,9 @@ pub struct HeldRole {
     /// In which tenants, where held at the provider with a selector.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<Text<1000>>,
+    /// When it ends by itself, where it was taken by break glass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
 }
 
 /// Show who you are to the platform.

@@ -52,6 +52,8 @@ kinds! {
     Internal = "internal", 500, "the platform failed";
     /// The input does not fit the operation's schema, or names something that cannot be.
     InvalidInput = "invalid-input", 422, "the input is not valid";
+    /// The tenant is locked down for this class of operations.
+    LockedDown = "locked-down", 403, "the tenant is locked down for this call";
     /// The bytes are not JSON in UTF-8, or are too deep, or hold a key twice.
     Malformed = "malformed", 400, "the request cannot be read";
     /// The route exists, the method does not.

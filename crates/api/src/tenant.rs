@@ -262,6 +262,8 @@ pub mod example {
     pub const APPROVAL: &str = "approval_01jd3k5v9qf8m2x7r4t6w8y0zc";
     /// An assignment's id.
     pub const ASSIGNMENT: &str = "assignment_01jd3k5v9qf8m2x7r4t6w8y0zc";
+    /// A break-glass grant's id.
+    pub const BREAK_GLASS: &str = "breakglass_01jd3k5v9qf8m2x7r4t6w8y0zc";
     /// A call's id.
     pub const CALL: &str = "call_01jd3k5v9qf8m2x7r4t6w8y0zc";
     /// A case's id.
@@ -274,6 +276,8 @@ pub mod example {
     pub const JOB: &str = "job_01jd3k5v9qf8m2x7r4t6w8y0zc";
     /// The id of an engagement of the kill switch.
     pub const KILL_SWITCH: &str = "killswitch_01jd3k5v9qf8m2x7r4t6w8y0zc";
+    /// A lockdown's id.
+    pub const LOCKDOWN: &str = "lockdown_01jd3k5v9qf8m2x7r4t6w8y0zc";
     /// A rule pack's id.
     pub const PACK: &str = "pack_01jd3k5v9qf8m2x7r4t6w8y0zc";
     /// A policy's id.

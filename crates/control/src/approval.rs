@@ -3,6 +3,7 @@
 use crate::admission::{Admitted, Look};
 use crate::approvals::vote;
 use crate::context::Control;
+use crate::deputy::stands_behind;
 use crate::narrow::first_widening;
 use crate::outcome::Outcome;
 use crate::refusal::Refusal;
@@ -73,6 +74,7 @@ fn wire(approval: Approval, history: ProposerHistory, now: Timestamp) -> api::Ap
         rung: approval.rung,
         needs: approval.needs,
         policies: approval.policies,
+        escalation: approval.escalation.map(|one| api::Escalation { at: one.at, rung: one.rung, needs: one.needs }),
         missing: approval.missing,
         history,
         votes: approval
@@ -159,13 +161,8 @@ impl Control {
         let Principal::User(user) = &admitted.identity.principal else {
             return Err(Problem::new(ProblemKind::Denied, "only people judge proposals").into());
         };
-        let principal = Principal::User(*user);
-        let caller = &stored.value.caller;
-        let behind = caller.principal == principal
-            || caller.on_behalf_of.contains(&principal)
-            || caller.owner == Some(*user)
-            || caller.holders.contains(user)
-            || admitted.identity.on_behalf_of.contains(&caller.principal);
+        let behind = stands_behind(&stored.value, *user)
+            || admitted.identity.on_behalf_of.contains(&stored.value.caller.principal);
         if behind && !self.settings.self_approval {
             let detail = "you proposed this, or it was proposed on your behalf or by an agent or service key of yours; somebody else must judge it";
             return Err(Problem::new(ProblemKind::Denied, detail).into());

@@ -120,6 +120,8 @@ impl Control {
             rung,
             needs,
             policies: decision.policies.iter().map(ToString::to_string).collect(),
+            escalate_at: Some(passage.started.plus(self.settings.approval_ttl / 4 * 3)),
+            escalation: None,
             missing,
             votes: Vec::new(),
             proposed_at: passage.started,
@@ -162,6 +164,7 @@ impl Control {
                 reach: None,
                 case: None,
                 on_behalf_of: Vec::new(),
+                grant: None,
             },
             None => return Ok(None),
         };
@@ -188,7 +191,10 @@ impl Control {
                 continue;
             }
             *counts.entry("people".to_owned()).or_default() += 1;
-            for role in identity.roles_at(owner, &tags) {
+            // Who took a role in an emergency approves as what they are.
+            let mut roles = identity.roles_at(owner, &tags, None);
+            roles.extend(self.roles_in_stead(&snapshot, approval, vote, (owner, &tags)).await?);
+            for role in roles {
                 if policy::APPROVAL_COUNTS.contains(&role.as_str()) {
                     *counts.entry(role).or_default() += 1;
                 }
@@ -214,9 +220,9 @@ impl Control {
             recent_count: self.recent_count(&passage.identity, passage.spec).await?,
             approvals: counts.clone(),
         };
-        let request =
-            self.question(&passage.identity, passage.spec, &target, passage.origin.face, &circumstances).await?;
-        Ok(self.weigh(&request).0.permits())
+        let (identity, spec, face) = (&passage.identity, passage.spec, passage.origin.face);
+        let request = self.question(identity, spec, &target, face, &circumstances).await?;
+        Ok(self.weigh_both(identity, spec, &target, (face, &circumstances), &request).await?.0.permits())
     }
 
     /// The digest of a proposal's call as it resolves now.
@@ -256,7 +262,8 @@ impl Control {
             payload: json!({ "approval": approval.id }),
             run_at: now,
             attempts_max: 20,
-            dedupe: Some(approval.digest.clone()),
+            // Of this approval: the same call can be proposed and approved again another day.
+            dedupe: Some(format!("{}/{}", approval.id, approval.digest)),
         }
     }
 
@@ -331,7 +338,7 @@ impl Control {
     }
 }
 
-fn counts(needs: &BTreeMap<String, i64>) -> BTreeMap<String, u32> {
+pub(crate) fn counts(needs: &BTreeMap<String, i64>) -> BTreeMap<String, u32> {
     needs.iter().map(|(role, count)| (role.clone(), u32::try_from(*count).unwrap_or(0))).collect()
 }
 

@@ -96,9 +96,10 @@ impl Control {
         let mut kept = BTreeSet::new();
         for tenant in std::mem::take(&mut target.others.tenants) {
             let one = Target::tenant(tenant);
-            let request = self.question(identity, spec, &one, passage.origin.face, &Circumstances::default()).await?;
-            let (decision, _) = self.weigh(&request);
-            let halted = self.halted(identity, one.owner, Some(spec.meta.effect));
+            let (face, none) = (passage.origin.face, Circumstances::default());
+            let request = self.question(identity, spec, &one, face, &none).await?;
+            let (decision, _) = self.weigh_both(identity, spec, &one, (face, &none), &request).await?;
+            let halted = self.halted(identity, one.owner, Some(spec));
             match decision.outcome {
                 Outcome::Allow | Outcome::Modify { .. } if target.others.named => halted?,
                 Outcome::Allow | Outcome::Modify { .. } if halted.is_err() => continue,
@@ -224,7 +225,8 @@ impl Admitted<'_> {
         let place = Target::place(self.target.owner);
         let circumstances = Circumstances::default();
         let request = control.question(self.identity, spec, &place, self.face, &circumstances).await?;
-        let (decision, _) = control.weigh(&request);
+        let origin = (self.face, &circumstances);
+        let (decision, _) = control.weigh_both(self.identity, spec, &place, origin, &request).await?;
         match &decision.outcome {
             Outcome::Allow => Ok(self.bounds_under(&Obligations::default(), api::RowLimit::MAX)),
             Outcome::Modify { obligations } => Ok(self.bounds_under(obligations, api::RowLimit::MAX)),

@@ -5,6 +5,8 @@ use crate::attempts::Kind;
 use crate::context::{Control, Inner};
 use crate::freshness::Freshness;
 use crate::identity::{Held, Identity};
+use crate::kill::Halt;
+use crate::lent::lent_of;
 use crate::refusal::Refusal;
 use api::{Problem, ProblemKind};
 use ids::{AgentId, Owner, Principal, Scope, SensorId, ServiceKeyId, Timestamp, UserId};
@@ -107,6 +109,26 @@ impl Control {
         if !alive || !tenant_active(snapshot, place).await? || !tenant_active(snapshot, standing.home).await? {
             return Ok(None);
         }
+        // What was lent is over with its grant, and carries the person's roles: its agent has none of its own.
+        let lent = match credential.grant {
+            Some(grant) => match lent_of(snapshot, grant, credential.kind, self.now()).await? {
+                Some(lent) => Some(lent),
+                None => return Ok(None),
+            },
+            None => None,
+        };
+        let holder = lent.as_ref().map_or_else(|| credential.principal.clone(), |lent| Principal::User(lent.person));
+        let mut roles = held_roles(snapshot, &holder).await?;
+        // What is taken in an emergency is the person's alone: neither programs nor what was lent have it.
+        if let Principal::User(person) = credential.principal {
+            let taken = crate::break_glass::held_by(snapshot, person).await?;
+            roles.extend(taken.into_iter().map(|(role, place, until)| Held {
+                role,
+                place,
+                selector: None,
+                until: Some(until),
+            }));
+        }
         let mut holders = standing.holders;
         // Who holds the key, or answers for the agent, on whose behalf this acts stands behind it just the same.
         for behind in &credential.on_behalf_of {
@@ -114,7 +136,7 @@ impl Control {
             holders.extend(standing.into_iter().flat_map(|one| one.holders.into_iter().chain(one.owner)));
         }
         Ok(Some(Identity {
-            roles: held_roles(snapshot, &credential.principal).await?,
+            roles,
             principal: credential.principal,
             home: standing.home,
             credential: credential.id,
@@ -127,6 +149,7 @@ impl Control {
             owner: standing.owner,
             holders,
             name: standing.name,
+            lent,
         }))
     }
 
@@ -181,18 +204,23 @@ impl Control {
             reach: None,
             case: None,
             on_behalf_of: Vec::new(),
+            grant: None,
         };
         self.identity_with(snapshot, standing_in).await
     }
 }
 
 impl Inner {
-    /// The problem of a call that the kill switch stops.
-    pub(crate) fn halted(&self, identity: &Identity, owner: Owner, effect: Option<api::Effect>) -> Result<(), Problem> {
-        match self.kill.halts(&identity.exposure(owner, effect)) {
+    /// The problem of a call that the kill switch or a lockdown stops.
+    pub(crate) fn halted(&self, identity: &Identity, owner: Owner, spec: Option<&api::Spec>) -> Result<(), Problem> {
+        match self.kill.halts(&identity.exposure(owner, spec)) {
             None => Ok(()),
-            Some(id) => {
-                Err(Problem::new(ProblemKind::Halted, format!("engagement `{id}` of the kill switch holds this call")))
+            Some(halt) => {
+                let kind = match halt {
+                    Halt::Engagement(_) => ProblemKind::Halted,
+                    Halt::Lockdown(_) => ProblemKind::LockedDown,
+                };
+                Err(Problem::new(kind, format!("{halt} holds this call")))
             }
         }
     }
@@ -253,7 +281,7 @@ pub(crate) async fn held_roles(snapshot: &Snapshot, principal: &Principal) -> Re
                     Some((text, parsed))
                 }
             };
-            Some(Held { role: assignment.role, place: assignment.tenant.into(), selector })
+            Some(Held { role: assignment.role, place: assignment.tenant.into(), selector, until: None })
         })
         .collect())
 }

@@ -9,9 +9,9 @@ use crate::registry::Handle;
 use crate::target::Target;
 use api::{ConfigGet, Declared, DeclaredAgent, DeclaredPlace, DeclaredPolicy, PackAssignment};
 use ids::{List, Owner, Scope, Text};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use store::{
-    Agent, AgentDefinition, Assignment, Page, Policy, PolicyVersion, Resource, Retention, Role, RuleException,
+    Agent, AgentDefinition, Assignment, Grant, Page, Policy, PolicyVersion, Resource, Retention, Role, RuleException,
     RulePackAssignment, Snapshot, Source, Stored, Tenant, User,
 };
 
@@ -81,11 +81,16 @@ impl Everything {
     async fn read(snapshot: &Snapshot, only: Option<Owner>) -> Result<Self, Refusal> {
         let definitions: HashMap<Owner, Vec<Stored<AgentDefinition>>> = by_owner(snapshot, only).await?;
         let definitions = definitions.into_values().flatten();
+        // An agent that a person lent to is theirs, and ends by itself: nobody declares it.
+        let grants: HashMap<Owner, Vec<Stored<Grant>>> = by_owner(snapshot, only).await?;
+        let lent: BTreeSet<String> = grants.into_values().flatten().map(|one| one.value.agent.to_string()).collect();
+        let mut agents: HashMap<Owner, Vec<Stored<Agent>>> = by_owner(snapshot, only).await?;
+        agents.values_mut().for_each(|agents| agents.retain(|one| !lent.contains(&one.value.id.to_string())));
         Ok(Self {
             retention: by_owner(snapshot, only).await?,
             sources: by_owner(snapshot, only).await?,
             users: by_owner(snapshot, only).await?,
-            agents: by_owner(snapshot, only).await?,
+            agents,
             definitions: definitions.map(|one| (one.value.agent.to_string(), one.value.text)).collect(),
             roles: by_owner(snapshot, only).await?,
             assignments: by_owner(snapshot, only).await?,

@@ -128,13 +128,14 @@ impl Inner {
     /// Whether a message may still leave: nothing holds whoever caused it.
     fn may_leave(&self, message: &Message) -> bool {
         let Ok(envelope) = Envelope::deserialize(&message.payload) else { return false };
-        let effect = self.registry.spec(&envelope.operation).map(|spec| spec.meta.effect);
+        let operation = self.registry.spec(&envelope.operation).map(|spec| (spec.meta.id, spec.meta.effect));
         let exposure = Exposure {
             agents: Exposure::agents_of(&envelope.principal, &envelope.on_behalf_of),
             provider_person: envelope.provider_person,
             owner: message.owner,
             home: envelope.home.into(),
-            effect,
+            operation,
+            spared: Exposure::spares(&envelope.principal),
             issued_at: envelope.issued_at,
         };
         self.kill.halts(&exposure).is_none()

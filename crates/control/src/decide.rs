@@ -130,7 +130,7 @@ impl Control {
             principal: PrincipalFacts {
                 kind: identity.principal.kind(),
                 id: identity.principal.to_string(),
-                roles: identity.roles_at(target.owner, &tenant_tags),
+                roles: identity.roles_at(target.owner, &tenant_tags, Some(self.now())),
                 owner: identity.owner.map(|owner| owner.to_string()),
                 tenant: identity.home.tenant().map(|tenant| tenant.to_string()),
                 tags: BTreeSet::new(),
@@ -153,6 +153,7 @@ impl Control {
                 on_behalf_of: identity.on_behalf_of.iter().map(Principal::to_string).collect(),
                 granted_roles: target.granted_roles.clone(),
                 approvals: circumstances.approvals.clone(),
+                break_glass: identity.broke_glass_at(target.owner, self.now()),
                 self_approval: self.settings.self_approval,
                 tainted,
                 target_in_case,

@@ -44,6 +44,7 @@ impl Door for Control {
 impl Control {
     async fn list_operations(&self, credential: Option<&Credential>, origin: &Origin) -> Result<Listing, Refusal> {
         let identity = self.authenticate(credential).await?;
+        self.good_for(&identity, origin.face, None)?;
         self.halted(&identity, identity.place(), None)?;
         let place = identity.place();
         let mut operations = Vec::new();
@@ -66,8 +67,13 @@ impl Control {
     ) -> Result<(Decision, Digest), Refusal> {
         let special = self.registry.find(spec.meta.id).and_then(|(_, own)| own.plain(self, place, identity));
         let target = special.unwrap_or_else(|| plain_target(spec, place, identity));
-        let request = self.question(identity, spec, &target, face, &Circumstances::default()).await?;
-        Ok(self.weigh(&request))
+        let none = Circumstances::default();
+        let request = self.question(identity, spec, &target, face, &none).await?;
+        let (mut decision, version) = self.weigh_both(identity, spec, &target, (face, &none), &request).await?;
+        if identity.lent.as_ref().is_some_and(|lent| !lent.covers(spec)) {
+            decision = crate::lent::outside(decision);
+        }
+        Ok((decision, version))
     }
 
     /// A look within a caller's reach.

@@ -118,6 +118,7 @@ impl Control {
             (None, _, true) => self.anonymous(spec, &call.input, call.origin.address).await?,
             (None, credential, false) => self.authenticate(credential.as_ref()).await?,
         };
+        self.good_for(&identity, call.origin.face, known.map(|(spec, _)| spec.meta.id))?;
         if let Err(secs) = self.rate.take(&identity.principal, started) {
             self.count_of(&identity, spec.meta.id, ProblemKind::TooManyRequests.status());
             let detail = "this principal makes more calls than its rate allows; wait and retry";
@@ -214,7 +215,7 @@ impl Control {
     /// The earlier answer to this idempotency key, or that of the call.
     async fn answer_once(&self, passage: &Passage<'_>, progress: &mut Progress) -> Result<Reply, Refusal> {
         // A killed credential gets nothing back either, least of all a secret that was shown once.
-        self.halted(&passage.identity, passage.identity.place(), Some(passage.spec.meta.effect))?;
+        self.halted(&passage.identity, passage.identity.place(), Some(passage.spec))?;
         if let Some(reply) = self.replayed(passage).await? {
             return self.record_replay(passage, reply).await;
         }
@@ -244,7 +245,7 @@ impl Control {
 
     async fn attempt(&self, passage: &Passage<'_>, progress: &mut Progress) -> Result<Reply, Refusal> {
         let Passage { identity, spec, .. } = passage;
-        self.halted(identity, identity.place(), Some(spec.meta.effect))?;
+        self.halted(identity, identity.place(), Some(passage.spec))?;
         spec.validate(&passage.input)?;
         let parsed = passage.handler.parse(spec, &passage.input)?;
         let reach = self.store.snapshot(identity.reach());
@@ -254,9 +255,10 @@ impl Control {
         let target = &*target;
         // Taken before anything is read for the decision: what changes from here on is noticed at the commit.
         let stamp = identity.stamp(&self.freshness, Some(target.owner));
-        self.halted(identity, target.owner, Some(spec.meta.effect))?;
+        self.halted(identity, target.owner, Some(passage.spec))?;
         self.within_charter(identity, spec)?;
         self.within_charter_outside(identity, spec).await?;
+        self.within_lent(identity, spec)?;
         if let Some(approved) = &passage.approved
             && approved.digest != self.call_digest(passage, target)
         {
@@ -267,7 +269,9 @@ impl Control {
             approvals: passage.approved.as_ref().map(|approved| approved.counts.clone()).unwrap_or_default(),
         };
         let request = self.question(identity, spec, target, passage.origin.face, &circumstances).await?;
-        let decision = progress.decision.insert(self.weigh(&request));
+        let origin = (passage.origin.face, &circumstances);
+        let weighed = self.weigh_both(identity, spec, target, origin, &request).await?;
+        let decision = progress.decision.insert(weighed);
         let request = &*progress.request.insert(request);
         crate::asking::tightened(&mut decision.0.outcome, &target.others.obligations);
         let decision = &*decision;
@@ -374,7 +378,7 @@ impl Control {
     /// A commit that goes through only while the kill switch does not hold the caller and, for anything but a look, while
     /// the rights that were decided on are still those that hold.
     pub(crate) fn guarded(&self, commit: Commit, passage: &Passage<'_>, owner: Owner, stamp: u64) -> Commit {
-        let exposure = passage.identity.exposure(owner, Some(passage.spec.meta.effect));
+        let exposure = passage.identity.exposure(owner, Some(passage.spec));
         let (inner, identity) = (self.inner.clone(), passage.identity.clone());
         let looks = passage.spec.meta.effect == Effect::Read;
         commit.guard(move || {
@@ -448,7 +452,9 @@ impl Control {
         };
         let circumstances = Circumstances::default();
         let request = self.question(&passage.identity, spec, &target, passage.origin.face, &circumstances).await?;
-        Ok(self.weigh(&request).0.permits())
+        let face = passage.origin.face;
+        let weighed = self.weigh_both(&passage.identity, spec, &target, (face, &circumstances), &request).await?;
+        Ok(weighed.0.permits())
     }
 
     /// Write the record of a call that came to nothing; the problem that its caller gets.
@@ -492,13 +498,13 @@ impl Control {
         };
         let ending = Ending { status, problem: None, replay: Some((of, decided)) };
         let entry = self.leaf(&passage.facts(None, None, ending))?;
-        let exposure = passage.identity.exposure(passage.identity.place(), Some(passage.spec.meta.effect));
+        let exposure = passage.identity.exposure(passage.identity.place(), Some(passage.spec));
         let inner = self.inner.clone();
         let commit = Commit::new(passage.started, entry).guard(move || inner.kill.halts(&exposure).is_none());
         match self.store.commit(commit).await {
             Ok(_) => Ok(reply),
             Err(CommitError::Guarded) => {
-                self.halted(&passage.identity, passage.identity.place(), Some(passage.spec.meta.effect))?;
+                self.halted(&passage.identity, passage.identity.place(), Some(passage.spec))?;
                 Err(Refusal::Commit(CommitError::Guarded))
             }
             Err(error) => Err(error.into()),

@@ -2,7 +2,7 @@
 
 use crate::freshness::Freshness;
 use crate::kill::Exposure;
-use api::Effect;
+use api::Spec;
 use ids::{CaseId, CredentialId, Owner, Principal, PrincipalKind, RunId, Scope, TenantId, Timestamp, UserId};
 use policy::Selector;
 use std::collections::BTreeSet;
@@ -17,6 +17,8 @@ pub(crate) struct Held {
     pub(crate) place: Owner,
     /// Which tenants it counts in, where it is held at the provider.
     pub(crate) selector: Option<(String, Selector)>,
+    /// When it ends, where it was taken by break glass.
+    pub(crate) until: Option<Timestamp>,
 }
 
 /// An authenticated caller.
@@ -44,6 +46,8 @@ pub struct Identity {
     pub(crate) holders: Vec<UserId>,
     pub(crate) name: String,
     pub(crate) roles: Vec<Held>,
+    /// What it was lent for, where a person lent it.
+    pub(crate) lent: Option<crate::lent::Lent>,
 }
 
 impl Identity {
@@ -62,15 +66,27 @@ impl Identity {
         self.bound.map_or(self.home, Owner::Tenant)
     }
 
-    /// The roles that count at a place with these tags.
-    pub(crate) fn roles_at(&self, place: Owner, tags: &BTreeSet<String>) -> BTreeSet<String> {
+    /// The roles that count at a place with these tags; with what was taken by break glass and lasts at an instant, or
+    /// without any of it.
+    pub(crate) fn roles_at(
+        &self,
+        place: Owner,
+        tags: &BTreeSet<String>,
+        glass_at: Option<Timestamp>,
+    ) -> BTreeSet<String> {
         let counts = |held: &&Held| match (&held.selector, held.place, place) {
             (None, Owner::Provider, _) => true,
             (Some((_, selector)), Owner::Provider, Owner::Tenant(_)) => selector.fits(tags),
             (Some(_), Owner::Provider, Owner::Provider) => false,
             (_, held, place) => held == place,
         };
-        self.roles.iter().filter(counts).map(|held| held.role.clone()).collect()
+        let lasts = |held: &&Held| held.until.is_none_or(|until| glass_at.is_some_and(|now| until > now));
+        self.roles.iter().filter(counts).filter(lasts).map(|held| held.role.clone()).collect()
+    }
+
+    /// Whether a role taken by break glass counts at a place now.
+    pub(crate) fn broke_glass_at(&self, place: Owner, now: Timestamp) -> bool {
+        self.roles.iter().any(|held| held.place == place && held.until.is_some_and(|until| until > now))
     }
 
     /// The sum of the counters that this identity, acting at a place, depends on.
@@ -86,14 +102,15 @@ impl Identity {
         freshness.stamp(keys.iter().map(String::as_str))
     }
 
-    /// What the kill switch needs to know.
-    pub(crate) fn exposure(&self, owner: Owner, effect: Option<Effect>) -> Exposure {
+    /// What the kill switch and lockdowns need to know.
+    pub(crate) fn exposure(&self, owner: Owner, spec: Option<&Spec>) -> Exposure {
         Exposure {
             agents: Exposure::agents_of(&self.principal, &self.on_behalf_of),
             provider_person: self.principal.kind() == PrincipalKind::User && self.home == Owner::Provider,
             owner,
             home: self.place(),
-            effect,
+            operation: spec.map(|spec| (spec.meta.id, spec.meta.effect)),
+            spared: Exposure::spares(&self.principal),
             issued_at: self.issued_at,
         }
     }

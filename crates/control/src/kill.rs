@@ -1,14 +1,39 @@
-//! The kill switch in memory: asked when a call comes in, right before its commit and right before an effect is sent.
+//! The kill switch and the lockdowns in memory: asked when a call comes in, right before its commit and right before an effect is sent.
 //! Engagements are loaded at opening, so a restart does not lift one.
 
 use api::Effect;
 use arc_swap::ArcSwap;
-use ids::{AgentId, KillSwitchId, Owner, Principal, Timestamp};
-use store::{KillSwitch, KillTarget};
+use ids::{AgentId, KillSwitchId, LockdownId, Owner, Principal, Timestamp};
+use std::fmt;
+use store::{KillSwitch, KillTarget, Lockdown};
 
-/// All engagements, also released ones: credentials that they killed stay dead.
+/// What is held, read as one: a call looks once.
+struct Held {
+    /// All engagements, also released ones: credentials that they killed stay dead.
+    engagements: Vec<KillSwitch>,
+    /// The lockdowns that hold.
+    lockdowns: Vec<Lockdown>,
+}
+
+/// The switch and the lockdowns.
 pub(crate) struct KillBoard {
-    engagements: ArcSwap<Vec<KillSwitch>>,
+    held: ArcSwap<Held>,
+}
+
+/// What holds a call.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Halt {
+    Engagement(KillSwitchId),
+    Lockdown(LockdownId),
+}
+
+impl fmt::Display for Halt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Engagement(id) => write!(f, "engagement `{id}` of the kill switch"),
+            Self::Lockdown(id) => write!(f, "lockdown `{id}` of the tenant"),
+        }
+    }
 }
 
 /// What the switch needs to know of a call.
@@ -22,13 +47,20 @@ pub(crate) struct Exposure {
     pub(crate) owner: Owner,
     /// The tenant that the caller belongs to or is bound to.
     pub(crate) home: Owner,
-    /// What the call may do; none where only the credential is judged.
-    pub(crate) effect: Option<Effect>,
+    /// What is called and what it may do; none where only the credential is judged.
+    pub(crate) operation: Option<(&'static str, Effect)>,
+    /// A sensor or the platform itself, whose work goes on in a lockdown.
+    pub(crate) spared: bool,
     /// When the credential was made.
     pub(crate) issued_at: Timestamp,
 }
 
 impl Exposure {
+    /// Whether a lockdown lets a principal go on: sensors tell what happens, and the platform keeps it.
+    pub(crate) const fn spares(principal: &Principal) -> bool {
+        matches!(principal, Principal::Sensor(_) | Principal::System(_))
+    }
+
     /// The agents among a caller and those behind it.
     pub(crate) fn agents_of(principal: &Principal, on_behalf_of: &[Principal]) -> Vec<AgentId> {
         std::iter::once(principal)
@@ -39,19 +71,30 @@ impl Exposure {
 }
 
 impl KillBoard {
-    pub(crate) fn new(engagements: Vec<KillSwitch>) -> Self {
-        Self { engagements: ArcSwap::from_pointee(engagements) }
+    pub(crate) fn new(engagements: Vec<KillSwitch>, lockdowns: Vec<Lockdown>) -> Self {
+        Self { held: ArcSwap::from_pointee(Held { engagements, lockdowns }) }
     }
 
-    pub(crate) fn replace(&self, engagements: Vec<KillSwitch>) {
-        self.engagements.store(std::sync::Arc::new(engagements));
+    pub(crate) fn replace(&self, engagements: Vec<KillSwitch>, lockdowns: Vec<Lockdown>) {
+        self.held.store(std::sync::Arc::new(Held { engagements, lockdowns }));
     }
 
-    /// The engagement that stops this call or has killed its credential.
-    pub(crate) fn halts(&self, exposure: &Exposure) -> Option<KillSwitchId> {
-        let engagements = self.engagements.load();
-        engagements.iter().find(|one| names(&one.target, exposure) && holds(one, exposure)).map(|one| one.id)
+    /// What stops this call or has killed its credential.
+    pub(crate) fn halts(&self, exposure: &Exposure) -> Option<Halt> {
+        let held = self.held.load();
+        let engaged = held.engagements.iter().find(|one| names(&one.target, exposure) && holds(one, exposure));
+        let locked = || held.lockdowns.iter().find(|one| locks(one, exposure)).map(|one| Halt::Lockdown(one.id));
+        engaged.map(|one| Halt::Engagement(one.id)).or_else(locked)
     }
+}
+
+/// A lockdown holds everybody's calls of its classes in its tenant, but for sensors and the platform itself.
+fn locks(lockdown: &Lockdown, exposure: &Exposure) -> bool {
+    let covered = |(operation, effect)| crate::lockdown::covers(lockdown, operation, effect);
+    lockdown.lifted_at.is_none()
+        && !exposure.spared
+        && exposure.owner == Owner::Tenant(lockdown.tenant)
+        && exposure.operation.is_some_and(covered)
 }
 
 /// It holds while it is not released; after that it still kills what was issued before its release, where it is
@@ -71,7 +114,7 @@ fn names(target: &KillTarget, exposure: &Exposure) -> bool {
         }
         KillTarget::OperationClass { effect, tenant } => {
             !exposure.provider_person
-                && exposure.effect.is_some_and(|own| own.as_str() == effect)
+                && exposure.operation.is_some_and(|(_, own)| own.as_str() == effect)
                 && tenant.is_none_or(|tenant| exposure.owner == Owner::Tenant(tenant))
         }
     }
@@ -104,7 +147,8 @@ mod tests {
             provider_person: false,
             owner: Owner::Tenant(tenant),
             home: Owner::Provider,
-            effect: Some(Effect::Write),
+            operation: Some(("case.open", Effect::Write)),
+            spared: false,
             issued_at: Timestamp::from_micros(issued),
         };
         let write = || KillTarget::OperationClass { effect: "write".to_owned(), tenant: None };
@@ -119,12 +163,49 @@ mod tests {
             (write(), None, 50, true),
             (write(), Some(200), 50, false),
         ] {
-            let board = KillBoard::new(vec![engaged(target.clone(), released)]);
+            let board = KillBoard::new(vec![engaged(target.clone(), released)], Vec::new());
             assert_eq!(board.halts(&call(issued)).is_some(), halted, "{target:?} {released:?} {issued}");
         }
         let person = Exposure { agents: Vec::new(), provider_person: true, ..call(50) };
-        assert!(
-            KillBoard::new(vec![engaged(write(), None), engaged(KillTarget::AllAgents, None)]).halts(&person).is_none()
-        );
+        let engagements = vec![engaged(write(), None), engaged(KillTarget::AllAgents, None)];
+        assert_eq!(KillBoard::new(engagements, Vec::new()).halts(&person), None);
+    }
+
+    #[test]
+    fn a_lockdown_holds_everybody_in_its_tenant_but_sensors_and_the_platform() {
+        let tenant = TenantId::derive(&[b"t"]);
+        let lockdown = |lifted: Option<i64>| Lockdown {
+            id: LockdownId::derive(&[b"l"]),
+            tenant,
+            effects: vec!["write".to_owned()],
+            operations: Vec::new(),
+            reason: String::new(),
+            engaged_by: Principal::User(UserId::derive(&[b"u"])),
+            engaged_at: Timestamp::from_micros(100),
+            lifted_by: None,
+            lifted_at: lifted.map(Timestamp::from_micros),
+            lifted_reason: None,
+        };
+        let admin = Exposure {
+            agents: Vec::new(),
+            provider_person: true,
+            owner: Owner::Tenant(tenant),
+            home: Owner::Provider,
+            operation: Some(("case.open", Effect::Write)),
+            spared: false,
+            issued_at: Timestamp::from_micros(50),
+        };
+        let read = Some(("case.get", Effect::Read));
+        for (exposure, lifted, halted) in [
+            (admin.clone(), None, true),
+            (admin.clone(), Some(200), false),
+            (Exposure { owner: Owner::Provider, ..admin.clone() }, None, false),
+            (Exposure { operation: read, ..admin.clone() }, None, false),
+            (Exposure { operation: None, ..admin.clone() }, None, false),
+            (Exposure { spared: true, ..admin.clone() }, None, false),
+        ] {
+            let board = KillBoard::new(Vec::new(), vec![lockdown(lifted)]);
+            assert_eq!(board.halts(&exposure).is_some(), halted, "{exposure:?} {lifted:?}");
+        }
     }
 }

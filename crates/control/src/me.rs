@@ -2,6 +2,7 @@
 
 use crate::admission::{Admitted, Look};
 use crate::context::Control;
+use crate::identity::Held;
 use crate::outcome::Outcome;
 use crate::policy_questions::{authority, rung, shown_name};
 use crate::refusal::Refusal;
@@ -24,10 +25,12 @@ impl Handle<MeGet> for Control {
 
     async fn handle(&self, admitted: &Admitted<'_>, _: MeGet) -> Result<Outcome<Me>, Refusal> {
         let identity = admitted.identity;
-        let held = identity.roles.iter().map(|held| HeldRole {
+        let lasts = |held: &&Held| held.until.is_none_or(|until| until > admitted.now);
+        let held = identity.roles.iter().filter(lasts).map(|held| HeldRole {
             role: held.role.clone(),
             tenant: held.place.tenant(),
             selector: held.selector.as_ref().map(|(text, _)| Text::truncated(text)),
+            expires_at: held.until,
         });
         Ok(Outcome::answer(Me {
             principal: identity.principal.clone(),

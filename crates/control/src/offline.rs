@@ -39,6 +39,7 @@ impl Control {
             holders: Vec::new(),
             name,
             roles: Vec::new(),
+            lent: None,
         });
         Offline { control: self.clone(), identity }
     }

@@ -19,7 +19,7 @@ use seal::{Mac, Sealer, Token};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
-use store::{Assignment, Changes, Credential, CredentialKind, KillSwitch, Store, Stored, User, UserState};
+use store::{Assignment, Changes, Credential, CredentialKind, KillSwitch, Lockdown, Store, Stored, User, UserState};
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -106,7 +106,7 @@ impl Opened {
                 policies: ArcSwap::from_pointee(policies),
                 identities: IdentityCache::default(),
                 tenants: TenantCache::default(),
-                kill: Arc::new(KillBoard::new(Vec::new())),
+                kill: Arc::new(KillBoard::new(Vec::new(), Vec::new())),
                 rules: crate::rule_live::RuleBoard::default(),
                 runs: crate::runs::RunBoard::default(),
                 attempts: Attempts::default(),
@@ -201,6 +201,7 @@ impl Control {
             reach: None,
             case: None,
             on_behalf_of: Vec::new(),
+            grant: None,
         });
         // First the file, then the credential: a crash between leaves a file with a token that was never good, and the
         // next opening makes another.
@@ -209,11 +210,13 @@ impl Control {
         Ok(())
     }
 
-    /// Read all engagements and let them hold.
+    /// Read all engagements of the switch and the lockdowns that hold, and let them hold.
     pub(crate) async fn load_kill_switch(&self) -> Result<(), Refusal> {
         let snapshot = self.store.snapshot(Scope::Provider);
-        let all = crate::decide::all::<KillSwitch>(&snapshot).await?;
-        self.kill.replace(all.into_iter().map(|stored| stored.value).collect());
+        let engagements = crate::decide::all::<KillSwitch>(&snapshot).await?;
+        let lockdowns = crate::decide::all::<Lockdown>(&snapshot).await?;
+        let holding = lockdowns.into_iter().map(|stored| stored.value).filter(|one| one.lifted_at.is_none());
+        self.kill.replace(engagements.into_iter().map(|stored| stored.value).collect(), holding.collect());
         Ok(())
     }
 

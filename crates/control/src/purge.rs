@@ -7,11 +7,11 @@ use ids::{JobId, Owner, Scope, TenantId, Timestamp};
 use serde_json::{Value, json};
 use std::time::Duration;
 use store::{
-    Agent, AgentDefinition, Approval, Assignment, Case, CaseComment, CaseDetection, CaseEntity, CaseEntry,
-    CaseEvidence, CaseMark, CaseTask, Changes, Credential, EntityVerdict, IngestKey, JobPage, JobState, KillSwitch,
-    Lease, NewJob, Page, Resource, ResponseAction, Role, Rule, RuleException, RulePack, RulePackAssignment,
-    RulePackRule, RuleVersion, Run, RunLines, RunTaint, SealedSecret, Sensor, ServiceKey, Skill, Snapshot, Source,
-    Stored, User,
+    Agent, AgentDefinition, Approval, Assignment, BreakGlass, Case, CaseComment, CaseDetection, CaseEntity, CaseEntry,
+    CaseEvidence, CaseMark, CaseTask, Changes, Credential, Deputy, EntityVerdict, Grant, IngestKey, JobPage, JobState,
+    KillSwitch, Lease, Lockdown, NewJob, Page, Resource, ResponseAction, Role, Rule, RuleException, RulePack,
+    RulePackAssignment, RulePackRule, RuleVersion, Run, RunLines, RunTaint, SealedSecret, Sensor, ServiceKey, Skill,
+    Snapshot, Source, Stored, User,
 };
 
 /// The job that removes a tenant's documents.
@@ -43,6 +43,9 @@ impl Control {
         let mut removed = self.cancel_jobs(&snapshot, lease, tenant).await?;
         // Whatever acts goes first. A new kind of document of tenants joins this list (CONTRIBUTING, "Other common changes").
         removed += self.remove_all::<Credential>(&snapshot, lease, tenant).await?;
+        removed += self.remove_all::<BreakGlass>(&snapshot, lease, tenant).await?;
+        removed += self.remove_all::<Deputy>(&snapshot, lease, tenant).await?;
+        removed += self.remove_all::<Grant>(&snapshot, lease, tenant).await?;
         removed += self.remove_all::<IngestKey>(&snapshot, lease, tenant).await?;
         removed += self.remove_all::<Assignment>(&snapshot, lease, tenant).await?;
         removed += self.remove_all::<ServiceKey>(&snapshot, lease, tenant).await?;
@@ -56,6 +59,7 @@ impl Control {
         removed += self.remove_all::<Agent>(&snapshot, lease, tenant).await?;
         removed += self.remove_all::<User>(&snapshot, lease, tenant).await?;
         removed += self.remove_all::<Approval>(&snapshot, lease, tenant).await?;
+        removed += self.remove_all::<Lockdown>(&snapshot, lease, tenant).await?;
         removed += self.remove_all::<KillSwitch>(&snapshot, lease, tenant).await?;
         // What is held back for a court outlives the tenant: `Retention` stays, and the rows that a hold covers.
         removed += self.remove_all::<Source>(&snapshot, lease, tenant).await?;

@@ -33,6 +33,7 @@ impl Control {
             let seen = self.store.generation(&kinds);
             self.report("executions", self.run_executions().await);
             self.report("expiries", self.expire_approvals().await);
+            self.report("escalations", self.escalate_approvals().await);
             let rules = Some(self.store.generation(&rule_live::KINDS));
             // New tenants are gone through now and then: one that takes records was given its rules already.
             if let Some(plane) = &self.plane
@@ -47,6 +48,7 @@ impl Control {
                 self.inner.jobs_seen.store(u64::MAX, std::sync::atomic::Ordering::Release);
                 self.report("failed attempts", self.record_attempts().await);
                 self.report("counts of ingest", self.record_ingest_due().await);
+                self.report("break glass", self.end_break_glass().await);
                 self.report("actions", self.expire_actions().await);
                 self.report("sweep", self.sweep().await);
             }

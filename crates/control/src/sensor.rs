@@ -147,12 +147,14 @@ impl Control {
 
     /// Whether a task may still leave: nothing holds whoever asked for it.
     fn task_may_leave(&self, action: &ResponseAction, now: Timestamp) -> bool {
+        let operation = self.registry.spec(&action.operation).map_or("action", |spec| spec.meta.id);
         let exposure = Exposure {
             agents: Exposure::agents_of(&action.requested_by, &action.on_behalf_of),
             provider_person: action.provider_person,
             owner: Owner::Tenant(action.tenant),
             home: action.home.into(),
-            effect: Some(api::Effect::Respond),
+            operation: Some((operation, api::Effect::Respond)),
+            spared: Exposure::spares(&action.requested_by),
             issued_at: action.issued_at,
         };
         action.expires_at > now && self.kill.halts(&exposure).is_none()

@@ -74,6 +74,9 @@ impl Control {
         let word = match kind {
             CredentialKind::Bootstrap => "bootstrap",
             CredentialKind::Enrolment => "enrolment",
+            CredentialKind::GrantAccess => "lent",
+            CredentialKind::GrantCode => "code",
+            CredentialKind::GrantRefresh => "refresh",
             CredentialKind::Run => "run",
             CredentialKind::Sensor => "sensor",
             CredentialKind::Service => "service",
@@ -96,6 +99,7 @@ impl Control {
             reach: None,
             case: None,
             on_behalf_of: Vec::new(),
+            grant: None,
         };
         let shown = NewCredential {
             id: credential.id,

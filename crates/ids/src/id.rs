@@ -146,6 +146,8 @@ ids! {
     ApprovalId = "approval";
     /// One role held by one principal in one scope.
     AssignmentId = "assignment";
+    /// A break-glass grant: a role that a person holds for a while in an emergency.
+    BreakGlassId = "breakglass";
     /// One call through the gate; also names its audit record.
     CallId = "call";
     /// A case (OCSF Incident Finding with its work).
@@ -162,6 +164,8 @@ ids! {
     JobId = "job";
     /// One engagement of the kill switch.
     KillSwitchId = "killswitch";
+    /// A lockdown of one tenant.
+    LockdownId = "lockdown";
     /// A longer piece of work that several agents share.
     MissionId = "mission";
     /// A policy document.

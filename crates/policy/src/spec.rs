@@ -91,7 +91,7 @@ pub const AUTONOMIES: [&str; 3] = ["act", "propose", "shadow"];
 
 /// Every resource family of the platform (DESIGN section 6). Each is an action group `family.*`, also while it has
 /// no operation yet, so that role policies can be written once.
-pub const FAMILIES: [&str; 65] = [
+pub const FAMILIES: [&str; 68] = [
     "action",
     "agent",
     "approval",
@@ -99,6 +99,7 @@ pub const FAMILIES: [&str; 65] = [
     "audit",
     "autonomy",
     "backtest",
+    "break_glass",
     "budget",
     "case",
     "charter",
@@ -114,11 +115,13 @@ pub const FAMILIES: [&str; 65] = [
     "exposure",
     "field",
     "finding",
+    "grant",
     "identity",
     "indicator",
     "job",
     "kill_switch",
     "lake",
+    "lockdown",
     "me",
     "memory",
     "metric",

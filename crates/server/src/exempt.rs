@@ -77,12 +77,17 @@ impl Exempt {
             Self::OpenApi => Ok(response::with_type(StatusCode::OK, "application/json", Body::from(shared.openapi()))),
             Self::Metadata { of_mcp } => {
                 let resource = if of_mcp { format!("{}/mcp", seen.base_url) } else { seen.base_url.clone() };
+                // Where nobody else is named, Posse's own server lends.
+                let own = std::slice::from_ref(&seen.base_url);
+                let named = shared.config.authorization_servers.as_slice();
+                let issuers = if named.is_empty() { own } else { named };
                 Ok(response::json(
                     StatusCode::OK,
                     &json!({
                         "resource": resource,
                         "resource_name": "Posse",
-                        "authorization_servers": shared.config.authorization_servers,
+                        "authorization_servers": issuers,
+                        "scopes_supported": ["read", "work", "respond"],
                         "bearer_methods_supported": ["header"],
                     }),
                 ))

@@ -62,6 +62,8 @@ pub(crate) struct Shared {
     pub(crate) hosts: HostList,
     openapi: OnceLock<Bytes>,
     pub(crate) tasks: TaskTracker,
+    /// Terminals that wait for their person.
+    pub(crate) devices: crate::oauth::Devices,
     permits: Arc<Semaphore>,
 }
 
@@ -70,7 +72,17 @@ impl Shared {
         let routes = Routes::of(door.specs())?;
         let hosts = HostList::of(&config);
         let permits = Arc::new(Semaphore::new(config.limits.calls_max.min(Semaphore::MAX_PERMITS)));
-        Ok(Self { config, door, hooks, routes, hosts, openapi: OnceLock::new(), tasks: TaskTracker::new(), permits })
+        Ok(Self {
+            config,
+            door,
+            hooks,
+            routes,
+            hosts,
+            openapi: OnceLock::new(),
+            tasks: TaskTracker::new(),
+            devices: crate::oauth::Devices::default(),
+            permits,
+        })
     }
 
     /// The OpenAPI document; made when first asked for, since making it takes more memory than all else at rest.

@@ -6,6 +6,7 @@ use crate::face::{Observed, Shared, timed_out};
 use crate::host::HostFault;
 use crate::ingest;
 use crate::mcp::McpFace;
+use crate::oauth;
 use crate::request::{self, Parts};
 use crate::response;
 use crate::route::Found;
@@ -144,8 +145,9 @@ async fn dispatch(
         return Ok(ingest::answer(shared, seen, request, shipper).await?);
     }
     let exempt = Exempt::at(request.uri().path());
+    let oauth = oauth::Route::at(request.uri().path());
     if !exempt.is_some_and(Exempt::any_host) {
-        admit(shared, &request)?;
+        admit(shared, &request, oauth.is_some_and(oauth::Route::any_origin))?;
     }
     let target_bytes = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
     if target_bytes > shared.config.limits.target_bytes_max {
@@ -158,6 +160,15 @@ async fn dispatch(
             http::Method::GET | http::Method::HEAD => Ok(exempt.answer(shared, seen, request.headers()).await?),
             ref method => other_method(method, names(&[Method::Get])),
         };
+    }
+    if let Some(oauth) = oauth {
+        *route = oauth.name();
+        if !oauth.methods().contains(request.method()) {
+            return other_method(request.method(), oauth.methods().iter().map(http::Method::as_str).collect());
+        }
+        // What it comes to are calls through the door, each on the record.
+        let answered = oauth::answer(shared, seen, request, oauth).await;
+        return answered.map_err(|problem| Refusal { recorded: true, ..Refusal::from(problem) });
     }
     if request.uri().path() == MCP_PATH {
         *route = "mcp";
@@ -221,8 +232,17 @@ async fn operation(
     }
 }
 
-fn admit(shared: &Shared, request: &Request<Body>) -> Result<(), Problem> {
-    shared.hosts.admit(request.uri(), request.headers()).map_err(|fault| match fault {
+fn admit(shared: &Shared, request: &Request<Body>, any_origin: bool) -> Result<(), Problem> {
+    let stripped;
+    let headers = if any_origin {
+        let mut headers = request.headers().clone();
+        headers.remove(header::ORIGIN);
+        stripped = headers;
+        &stripped
+    } else {
+        request.headers()
+    };
+    shared.hosts.admit(request.uri(), headers).map_err(|fault| match fault {
         HostFault::Malformed => {
             Problem::new(ProblemKind::Malformed, "the header `Host` is missing, doubled or not a host")
         }

@@ -12,6 +12,7 @@ mod host;
 mod http_face;
 mod ingest;
 pub mod mcp;
+mod oauth;
 mod request;
 mod response;
 mod route;

@@ -246,6 +246,8 @@ impl Cast {
         let user = person(platform, chief, &name("victim"), tenant, &[]).await;
         let token = json!({ "user": user.principal, "name": "laptop" });
         things.insert("token", id(&platform.done(&user.token, "user.create_token", &token).await));
+        let lent = json!({ "client": "seeded", "profile": "read" });
+        things.insert("grant", id(&platform.done(&user.token, "grant.lend", &lent).await["grant"]));
         let given = json!({ "principal": user.principal, "role": "viewer" });
         things.insert("assignment", id(&platform.done(chief, "role.assign", &at(tenant, given)).await));
         let made = json!({ "name": name("agent"), "purpose": "tests", "owner": user.principal });
@@ -295,8 +297,13 @@ impl Cast {
             let key = json!({ "tenant": tenant, "source": source });
             let key = platform.done(chief, "source.create_key", &key).await;
             things.extend([("source", source), ("key", id(&key["key"]))]);
+            // A face, never what is called through it: this lockdown holds nothing that a test asks for.
+            let locked = json!({ "tenant": tenant, "operations": ["operation.call"], "reason": "a test" });
+            things.insert("lockdown", id(&platform.done(chief, "lockdown.engage", &locked).await));
             let (sensor, own) = sensor(platform, chief, &name("host"), tenant, &[]).await;
             let responder = person(platform, chief, &name("rescuer"), Some(tenant), &["responder"]).await;
+            let glass = json!({ "tenant": tenant, "role": "viewer", "reason": "a test" });
+            things.insert("break_glass", id(&platform.done(&responder.token, "break_glass.open", &glass).await));
             let asked = json!({ "sensor": sensor, "reason": "a test", "ttl_secs": 3600 });
             let action = id(&platform.done(&responder.token, "action.isolate_host", &asked).await);
             let told = platform.done(&own, "sensor.tasks", &json!({ "sensor": sensor })).await;
@@ -354,7 +361,7 @@ impl Cast {
         let placed = spec.fields().any(|(name, _)| name == "tenant");
         // Some things only tenants have.
         let missing = |name: &&str| spec.requires(name) && !things.contains_key(*name);
-        if ["action", "case", "run", "sensor", "tenant"].iter().any(missing) {
+        if ["action", "break_glass", "case", "lockdown", "run", "sensor", "tenant"].iter().any(missing) {
             return None;
         }
         let mut input = self.input_with(spec, things);
@@ -385,13 +392,19 @@ impl Cast {
         let special = match spec.meta.id {
             "agent.define" => json!({ "text": DEFINITION }),
             "agent.register" => json!({ "name": self.fresh("agent"), "owner": thing("user") }),
+            // Nobody answers for anything in the stead of those of the cast.
+            "approval.delegate" => json!({ "to": thing("user") }),
             "approval.narrow" => json!({ "input": { "kill_switch": thing("kill_switch"), "reason": "over" } }),
+            // A role that adds nothing to those of who asks.
+            "break_glass.open" => json!({ "role": "viewer" }),
             "case.update_task" => json!({ "task": thing("case_task") }),
             "case.conclude" => {
                 let cited = json!({ "event": EVENT, "quotes": ["recorder"] });
                 json!({ "claims": [{ "text": "the recorder sent it", "citations": [cited] }] })
             }
+            "grant.list" => json!({ "user": thing("user") }),
             "kill_switch.engage" => json!({ "target": { "stop": "agent", "agent": thing("agent") } }),
+            "lockdown.engage" => json!({ "effects": [], "operations": ["operation.call"] }),
             "me.login" => json!({ "email": "viewer@example.com", "password": PASSWORD }),
             "operation.call" => json!({ "operation": "me.get", "input": {} }),
             "policy.create" => {

@@ -22,6 +22,7 @@ impl Dump {
         dump.take::<store::AgentDefinition>(&snapshot).await;
         dump.take::<store::Approval>(&snapshot).await;
         dump.take::<store::Assignment>(&snapshot).await;
+        dump.take::<store::BreakGlass>(&snapshot).await;
         dump.take::<store::Case>(&snapshot).await;
         dump.take::<store::CaseComment>(&snapshot).await;
         dump.take::<store::CaseDetection>(&snapshot).await;
@@ -31,7 +32,10 @@ impl Dump {
         dump.take::<store::CaseTask>(&snapshot).await;
         dump.take::<store::EntityVerdict>(&snapshot).await;
         dump.take::<store::Credential>(&snapshot).await;
+        dump.take::<store::Deputy>(&snapshot).await;
+        dump.take::<store::Grant>(&snapshot).await;
         dump.take::<store::KillSwitch>(&snapshot).await;
+        dump.take::<store::Lockdown>(&snapshot).await;
         dump.take::<store::Policy>(&snapshot).await;
         dump.take::<store::PolicyVersion>(&snapshot).await;
         dump.take::<store::ResponseAction>(&snapshot).await;

@@ -30,6 +30,8 @@ pub struct Answer {
     pub headers: Vec<(String, String)>,
     /// The body as JSON; null where it is none.
     pub body: Value,
+    /// The body as text.
+    pub text: String,
 }
 
 impl Request {
@@ -140,7 +142,8 @@ impl Answer {
         let body = body.get(4..).unwrap_or_default();
         let chunked = headers.iter().any(|(name, value)| name == "transfer-encoding" && value == "chunked");
         let body = if chunked { unchunked(body) } else { body.to_vec() };
-        Ok(Self { status, headers, body: serde_json::from_slice(&body).unwrap_or(Value::Null) })
+        let text = String::from_utf8_lossy(&body).into_owned();
+        Ok(Self { status, headers, body: serde_json::from_slice(&body).unwrap_or(Value::Null), text })
     }
 
     /// The first header of this lower-case name.

@@ -155,6 +155,7 @@ impl Control {
             holders: Vec::new(),
             name: "cases".to_owned(),
             roles: Vec::new(),
+            lent: None,
         }
     }
 }

@@ -17,6 +17,7 @@ mod work;
 
 pub use finding::finding;
 pub use intake::ObserveError;
+pub(crate) use open::Opening;
 
 use crate::admission::{Admitted, Look};
 use crate::refusal::Refusal;

@@ -15,7 +15,8 @@ use ids::{CaseId, Owner, Scope, Severity, TenantId, Timestamp};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use store::{
-    Case, CaseComment, CaseDetection, CaseEntity, CaseEvidence, CaseTask, EntityVerdict, Order, Snapshot, Stored,
+    Case, CaseComment, CaseDetection, CaseEntity, CaseEvidence, CaseTask, Changes, EntityVerdict, Order, Snapshot,
+    Stored,
 };
 
 /// Heads that one page of a list looks at, at most: a rare filter goes on by cursor.
@@ -62,30 +63,78 @@ impl Handle<CaseOpen> for Control {
         for detection in found {
             desk.put(id, detection);
         }
-        let case = desk.case_mut(id).ok_or_else(|| Refusal::bug("a case that was opened is not there", &id))?;
-        case.titled = true;
-        case.weighed = input.severity.is_some();
-        case.tags = input.tags.iter().map(|tag| tag.as_str().to_owned()).collect();
-        case.clocks.saw(case.first.unwrap_or(admitted.now), admitted.now);
-        super::desk::worked(admitted, case, None);
-        let case = case.clone();
-        let (mut changes, moved) = desk.changes(0).await?;
-        self.wake_for_cases(admitted, tenant, &moved.stirred, &mut changes).await?;
-        changes.create(&entry(admitted, &case, 0, EntryKind::Decided, Note::of(format!("opened: {}", case.title))));
+        let tags = input.tags.iter().map(|tag| tag.as_str().to_owned()).collect();
+        let note = format!("opened: {}", input.title.as_str());
+        let (case, mut changes) =
+            self.opened_by_hand(admitted, desk, id, Chosen { weighed: input.severity.is_some(), tags, note }).await?;
         self.name_entities(admitted, &case, &input.entities, &mut changes)?;
         let stored = Stored { value: case, version: 1, created_at: admitted.now, updated_at: admitted.now };
         Ok(Outcome::changed(told::case(&stored)?, changes))
     }
 }
 
+/// What was chosen for a case that no detection opened by itself.
+struct Chosen {
+    weighed: bool,
+    tags: BTreeSet<String>,
+    note: String,
+}
+
+/// A case without detections that another operation opens to tell of itself.
+pub(crate) struct Opening {
+    /// Its title.
+    pub(crate) title: String,
+    /// How grave it is.
+    pub(crate) severity: Severity,
+    /// Its tags.
+    pub(crate) tags: BTreeSet<String>,
+    /// The first entry of its timeline.
+    pub(crate) note: String,
+}
+
 impl Control {
+    /// Open a case in the same commit as what it tells of.
+    pub(crate) async fn open_case(
+        &self,
+        admitted: &Admitted<'_>,
+        tenant: TenantId,
+        opening: Opening,
+    ) -> Result<(CaseId, Changes), Refusal> {
+        let mut desk = Desk::new(admitted, tenant, &self.cases.linking);
+        let id = CaseId::generate(self.clock.as_ref(), self.entropy.as_ref());
+        desk.open(id, &opening.title, opening.severity, Vec::new())?;
+        let chosen = Chosen { weighed: true, tags: opening.tags, note: opening.note };
+        let (_, changes) = self.opened_by_hand(admitted, desk, id, chosen).await?;
+        Ok((id, changes))
+    }
+
+    async fn opened_by_hand(
+        &self,
+        admitted: &Admitted<'_>,
+        mut desk: Desk<'_>,
+        id: CaseId,
+        chosen: Chosen,
+    ) -> Result<(Case, Changes), Refusal> {
+        let case = desk.case_mut(id).ok_or_else(|| Refusal::bug("a case that was opened is not there", &id))?;
+        case.titled = true;
+        case.weighed = chosen.weighed;
+        case.tags = chosen.tags;
+        case.clocks.saw(case.first.unwrap_or(admitted.now), admitted.now);
+        super::desk::worked(admitted, case, None);
+        let case = case.clone();
+        let (mut changes, moved) = desk.changes(0).await?;
+        self.wake_for_cases(admitted, case.tenant, &moved.stirred, &mut changes).await?;
+        changes.create(&entry(admitted, &case, 0, EntryKind::Decided, Note::of(chosen.note)));
+        Ok((case, changes))
+    }
+
     /// Entities that a person named: they tie later detections to the case. Those of its detections are there already.
     fn name_entities(
         &self,
         admitted: &Admitted<'_>,
         case: &Case,
         names: &[api::EntityName],
-        changes: &mut store::Changes,
+        changes: &mut Changes,
     ) -> Result<(), Refusal> {
         let mut named = BTreeSet::new();
         for (number, name) in names.iter().enumerate() {

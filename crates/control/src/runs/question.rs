@@ -134,10 +134,10 @@ impl Control {
             provider_person: false,
             owner: Owner::Tenant(run.tenant),
             home: Owner::from(run.agent_tenant),
-            effect: None,
+            operation: None,
+            spared: false,
             issued_at: since,
         };
-        let engagement = self.kill.halts(&exposure)?;
-        Some(format!("engagement `{engagement}` of the kill switch holds this run"))
+        self.kill.halts(&exposure).map(|halt| format!("{halt} holds this run"))
     }
 }

@@ -7,7 +7,8 @@ use testkit::cast::Things;
 use testkit::{Answer, Cast, Place, Platform, Request};
 
 /// What everyone may do about themselves and the catalogue (`content/policies/everyone.cedar`).
-const EVERYONE: [&str; 10] = [
+const EVERYONE: [&str; 11] = [
+    "grant.lend",
     "me.get",
     "me.permissions",
     "operation.call",

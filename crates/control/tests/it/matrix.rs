@@ -13,16 +13,19 @@ use testkit::cast::{Member, login, run};
 use testkit::{Answer, Cast, Place, Platform};
 
 /// Fields that place a call: an id of something that belongs somewhere.
-const PLACING: [&str; 19] = [
+const PLACING: [&str; 22] = [
     "action",
     "agent",
     "approval",
     "assignment",
+    "break_glass",
     "call",
     "case",
     "exception",
+    "grant",
     "job",
     "kill_switch",
+    "lockdown",
     "owner",
     "pack",
     "role",

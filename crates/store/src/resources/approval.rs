@@ -98,6 +98,17 @@ pub struct Vote {
     pub digest: String,
 }
 
+/// The further rung of an approval that waited long.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Escalation {
+    /// When it was escalated.
+    pub at: Timestamp,
+    /// The rung.
+    pub rung: String,
+    /// What it needs.
+    pub needs: BTreeMap<String, u32>,
+}
+
 /// A request for approval of one exact call.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Approval {
@@ -133,6 +144,12 @@ pub struct Approval {
     pub needs: BTreeMap<String, u32>,
     /// The policies that would permit.
     pub policies: Vec<String>,
+    /// When a further rung is to be asked; none where that was done, and in what was proposed before there was such.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub escalate_at: Option<Timestamp>,
+    /// The further rung that is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub escalation: Option<Escalation>,
     /// Evidence that is missing.
     pub missing: Vec<String>,
     /// What people said.
@@ -160,6 +177,7 @@ impl Resource for Approval {
             vec![Key::lookup("state", self.state.as_str()), Key::lookup("proposer", self.caller.principal.to_string())];
         if self.state.waits() {
             keys.push(Key::lookup("due", sortable(self.expires_at)));
+            keys.extend(self.escalate_at.map(|at| Key::lookup("escalate", sortable(at))));
         }
         keys
     }

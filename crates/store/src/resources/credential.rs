@@ -12,6 +12,12 @@ pub enum CredentialKind {
     Bootstrap,
     /// The one-time token that enrols a sensor.
     Enrolment,
+    /// A lent access token.
+    GrantAccess,
+    /// The one-time code that takes up what was lent.
+    GrantCode,
+    /// A lent refresh token.
+    GrantRefresh,
     /// One run of an agent.
     Run,
     /// A sensor's own.
@@ -53,6 +59,9 @@ pub struct Credential {
     pub case: Option<CaseId>,
     /// On whose behalf, nearest first.
     pub on_behalf_of: Vec<Principal>,
+    /// What a person lent, of a lent credential; absent in what was made before there was such.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<CredentialId>,
 }
 
 impl Resource for Credential {

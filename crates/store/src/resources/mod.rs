@@ -3,10 +3,14 @@
 
 mod agent;
 mod approval;
+mod break_glass;
 mod case;
 mod credential;
+mod deputy;
+mod grant;
 mod key_rotation;
 mod kill_switch;
+mod lockdown;
 mod policy;
 mod retention;
 mod role;
@@ -21,14 +25,18 @@ mod tenant;
 mod user;
 
 pub use agent::{Agent, AgentState};
-pub use approval::{Approval, ApprovalState, Caller, Vote};
+pub use approval::{Approval, ApprovalState, Caller, Escalation, Vote};
+pub use break_glass::{BreakGlass, GlassReview};
 pub use case::{
     Case, CaseComment, CaseDetection, CaseEntity, CaseEntry, CaseEvidence, CaseMark, CaseTask, Conclusion,
     EntityVerdict, Exhibit, Made,
 };
 pub use credential::{Credential, CredentialKind};
+pub use deputy::Deputy;
+pub use grant::Grant;
 pub use key_rotation::KeyRotation;
 pub use kill_switch::{KillSwitch, KillTarget};
+pub use lockdown::Lockdown;
 pub use policy::{Policy, PolicyState, PolicyVersion};
 pub use retention::{Hold, Retention};
 pub use role::{Assignment, Role};
