@@ -21,12 +21,20 @@ pub enum ActionKind {
     ListSockets,
     /// `restore device`: the inverse of an isolation.
     ReleaseHost,
+    /// What an action of a connector says.
+    RunConnector,
 }
 
 impl ActionKind {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::IsolateHost, Self::KillProcess, Self::ListProcesses, Self::ListSockets, Self::ReleaseHost];
+    pub const ALL: [Self; 6] = [
+        Self::IsolateHost,
+        Self::KillProcess,
+        Self::ListProcesses,
+        Self::ListSockets,
+        Self::ReleaseHost,
+        Self::RunConnector,
+    ];
 
     /// The word on the wire.
     #[must_use]
@@ -37,6 +45,7 @@ impl ActionKind {
             Self::ListProcesses => "list_processes",
             Self::ListSockets => "list_sockets",
             Self::ReleaseHost => "release_host",
+            Self::RunConnector => "run_connector",
         }
     }
 }
@@ -53,11 +62,11 @@ pub enum ActionState {
     Expired,
     /// It was tried and did not take effect.
     Failed,
-    /// It waits for the sensor to fetch it.
+    /// It waits to be fetched by the sensor, or to be sent by the connector.
     Sent,
-    /// The sensor refused it: a precondition does not hold.
+    /// It was refused: a precondition does not hold.
     Refused,
-    /// The sensor fetched it and never said what came of it: a person must look.
+    /// It may have taken effect and nobody can tell: a person must look.
     Uncertain,
 }
 
@@ -70,8 +79,21 @@ pub struct Action {
     pub tenant: TenantId,
     /// What is done.
     pub kind: ActionKind,
-    /// Which sensor carries it out.
-    pub sensor: SensorId,
+    /// Which sensor carries it out, where one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sensor: Option<SensorId>,
+    /// Which connector carries it out, where one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connector: Option<Text<64>>,
+    /// Which of the connector's actions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub does: Option<Text<64>>,
+    /// What was kept before it was sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Value>,
+    /// Until when its effect must show, while it is still looked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify_by: Option<Timestamp>,
     /// What it was asked with.
     pub arguments: Value,
     /// Why, in the words of whoever asked.
@@ -131,7 +153,7 @@ pub struct ActionType {
     pub evidence: String,
     /// How its effect is looked for.
     pub verify: String,
-    /// The kind that undoes it; absent where nothing does.
+    /// The kind that undoes it; absent where nothing does, or where the connector says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inverse: Option<ActionKind>,
     /// Whether the inverse happens by itself after a time to live.

@@ -14,6 +14,7 @@ mod case;
 mod case_work;
 mod catalogue;
 mod config;
+mod connector;
 mod detection;
 mod entity;
 mod event;
@@ -55,7 +56,7 @@ pub use operations::specs;
 pub use page::{Etag, Limit, Page};
 pub use plane::{
     BacktestAsk, Bounds, DataPlane, Delivered, Delivery, Keep, Protocol, Pushback, RuleFault, RulePack, RuleReport,
-    RuleSet, RuleText, SourceSetup, SyslogStream, TenantSetup, TurnedAway,
+    RuleSet, RuleText, SourceSetup, SyslogStream, TenantSetup, Told, TurnedAway,
 };
 pub use problem::{Fault, Problem, ProblemKind};
 pub use secret::Secret;
@@ -71,6 +72,7 @@ pub use case::*;
 pub use case_work::*;
 pub use catalogue::*;
 pub use config::*;
+pub use connector::*;
 pub use detection::*;
 pub use entity::*;
 pub use event::*;

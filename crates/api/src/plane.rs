@@ -199,6 +199,25 @@ pub struct Keep {
     pub holds: Vec<(String, Timestamp, Timestamp)>,
 }
 
+/// What the platform itself has to tell, as a finding of a tenant.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Told {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Which kind of finding, for example `posse.action.unverified`.
+    pub uid: Text<100>,
+    /// In one line.
+    pub title: Text<300>,
+    /// In full.
+    pub detail: Text<2000>,
+    /// What it is about, for example `action/action_...`.
+    pub about: Text<200>,
+    /// What makes it this finding and no other: told again, it is the same.
+    pub key: Text<300>,
+    /// When.
+    pub at: Timestamp,
+}
+
 /// One source as the plane needs to know it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SourceSetup {
@@ -432,6 +451,9 @@ pub trait DataPlane: Send + Sync {
         input: &'a DetectionGet,
         bounds: &'a Bounds,
     ) -> Future<'a, Result<Detection, Problem>>;
+
+    /// Raise a finding of the platform itself; done once it is durable.
+    fn tell(&self, told: Told) -> Future<'_, Result<(), Problem>>;
 
     /// How the sources within the scope fare; also sources that are in no setup.
     fn sources<'a>(&'a self, scope: &'a Scope) -> Future<'a, Result<Vec<(TenantId, SourceHealth)>, Problem>>;

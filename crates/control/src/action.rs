@@ -21,7 +21,7 @@ use std::time::Duration;
 use store::{ActionState, AuditEntry, Changes, Commit, ResponseAction, Sensor, SensorState, Stored};
 
 /// For how long a sensor may fetch a task.
-const TASK_TTL: Duration = Duration::from_secs(15 * 60);
+pub(crate) const TASK_TTL: Duration = Duration::from_secs(15 * 60);
 /// After its time to be fetched, so long may pass until its result is missed.
 const REPORT_GRACE: Duration = Duration::from_secs(60);
 /// The longest wait for the end of an action.
@@ -32,13 +32,19 @@ fn kind_of(word: &str) -> Result<ActionKind, Refusal> {
     found.ok_or_else(|| Refusal::bug("a stored action is not well formed", &word))
 }
 
-fn wire(stored: Stored<ResponseAction>) -> Result<Action, Refusal> {
+pub(crate) fn wire(stored: Stored<ResponseAction>) -> Result<Action, Refusal> {
     let Stored { value, created_at, .. } = stored;
+    let call = value.connector;
+    let kept = call.as_ref().map(|call| &call.evidence).filter(|kept| !kept.is_empty());
     Ok(Action {
         id: value.id,
         tenant: value.tenant,
         kind: kind_of(&value.kind)?,
         sensor: value.sensor,
+        connector: call.as_ref().map(|call| Text::truncated(&call.name)),
+        does: call.as_ref().map(|call| Text::truncated(&call.action)),
+        evidence: kept.cloned().map(Value::Object),
+        verify_by: call.as_ref().and_then(|call| call.verify_by),
         arguments: value.arguments,
         reason: Text::truncated(&value.reason),
         case: value.case,
@@ -63,7 +69,7 @@ fn wire(stored: Stored<ResponseAction>) -> Result<Action, Refusal> {
         undoes: value.undoes,
         created_at,
         ended_at: value.ended_at,
-        hosts: 1,
+        hosts: u32::from(value.sensor.is_some()),
     })
 }
 
@@ -87,6 +93,8 @@ const fn task_kind(kind: ActionKind) -> &'static str {
         ActionKind::ListProcesses => "process_list",
         ActionKind::ListSockets => "socket_list",
         ActionKind::ReleaseHost => "host_release",
+        // No sensor is given one: `ask_sensor` is never called with it.
+        ActionKind::RunConnector => "connector_run",
     }
 }
 
@@ -117,7 +125,8 @@ impl Control {
             id,
             tenant: sensor.value.tenant,
             kind: asked.kind.as_str().to_owned(),
-            sensor: asked.sensor,
+            sensor: Some(asked.sensor),
+            connector: None,
             arguments: asked.arguments,
             reason: asked.reason,
             case: asked.case,
@@ -136,7 +145,7 @@ impl Control {
             output: Value::Null,
             ends_at: asked.ends_at,
             undoes: asked.undoes,
-            task_id,
+            task_id: Some(task_id),
             task: (!asked.dry_run).then_some((task, signature)),
             expires_at,
             ended_at: None,
@@ -178,7 +187,7 @@ impl Control {
             phase: Phase::Outcome,
             target: Some(audit::Target {
                 kind: Text::truncated("Sensor"),
-                id: Text::truncated(&action.sensor.to_string()),
+                id: Text::truncated(&action.sensor.map(|sensor| sensor.to_string()).unwrap_or_default()),
             }),
             input_digest: None,
             decision: audit::Decision {
@@ -212,7 +221,9 @@ impl Control {
         let waiting: Vec<Stored<ResponseAction>> = snapshot.list(&page).await?;
         let now = self.now();
         for stored in waiting.into_iter().filter(|stored| stored.value.expires_at.plus(REPORT_GRACE) <= now) {
-            let seen: Option<Stored<Sensor>> = snapshot.read(&stored.value.sensor.to_string()).await?;
+            // What a connector carries ends with its message.
+            let Some(sensor) = stored.value.sensor else { continue };
+            let seen: Option<Stored<Sensor>> = snapshot.read(&sensor.to_string()).await?;
             // A sensor that spoke since may have fetched it.
             let spoke = seen.and_then(|sensor| sensor.value.last_seen).is_some_and(|seen| seen >= stored.created_at);
             let (state, detail) = if spoke {
@@ -265,6 +276,13 @@ impl Handle<ActionCatalogue> for Control {
                     "no rule of the sensor is left in the kernel",
                     Some(ActionKind::IsolateHost),
                 ),
+                ActionKind::RunConnector => (
+                    ("as the connector says", "as the connector says"),
+                    "as the connector says; see `connector.get`",
+                    "as the connector says",
+                    "as the connector says; what does not show within its time is a finding",
+                    None,
+                ),
             };
             ActionType {
                 kind,
@@ -275,7 +293,7 @@ impl Handle<ActionCatalogue> for Control {
                 evidence: evidence.to_owned(),
                 verify: verify.to_owned(),
                 inverse,
-                ends_by_itself: kind == ActionKind::IsolateHost,
+                ends_by_itself: matches!(kind, ActionKind::IsolateHost | ActionKind::RunConnector),
             }
         });
         Ok(Outcome::answer(ActionTypes { items: items.collect() }))
@@ -378,7 +396,10 @@ async fn action_target(look: &Look<'_>, action: ActionId) -> Result<Target, Refu
     let stored: Stored<ResponseAction> = look.one("action", &action.to_string()).await?;
     let mut target = Target::new("ResponseAction", action.to_string(), Owner::Tenant(stored.value.tenant));
     // What is protected is the host.
-    let sensor: Option<Stored<Sensor>> = look.snapshot.read(&stored.value.sensor.to_string()).await?;
+    let sensor: Option<Stored<Sensor>> = match stored.value.sensor {
+        Some(sensor) => look.snapshot.read(&sensor.to_string()).await?,
+        None => None,
+    };
     if let Some(sensor) = sensor {
         let host = sensor_target(&sensor.value);
         (target.tags, target.entities) = (host.tags, host.entities);
@@ -393,6 +414,12 @@ impl Handle<ActionUndo> for Control {
 
     async fn handle(&self, admitted: &Admitted<'_>, input: ActionUndo) -> Result<Outcome<Action>, Refusal> {
         let before: Stored<ResponseAction> = admitted.one("action", &input.action.to_string()).await?;
+        if let Some(call) = before.value.connector.clone() {
+            return crate::connectors::undo(self, admitted, before, call, input.reason.into_string()).await;
+        }
+        let Some(sensor) = before.value.sensor else {
+            return Err(Refusal::bug("an action has nobody who carries it out", &input.action));
+        };
         if kind_of(&before.value.kind)? != ActionKind::IsolateHost {
             return Err(Refusal::conflict("nothing undoes an action of this kind; see `action.catalogue`"));
         }
@@ -400,7 +427,7 @@ impl Handle<ActionUndo> for Control {
             return Err(Refusal::conflict("the action never took effect; there is nothing to undo"));
         }
         let asked = Asked {
-            sensor: before.value.sensor,
+            sensor,
             kind: ActionKind::ReleaseHost,
             arguments: json!({}),
             reason: input.reason.into_string(),

@@ -34,6 +34,18 @@ pub trait Courier: Send + Sync {
 
     /// Try to deliver one parcel, within 30 seconds. `Retry` only where it surely did not arrive.
     fn deliver<'a>(&'a self, parcel: &'a Parcel) -> Future<'a, Outcome>;
+
+    /// What changes in the same commit as how an attempt ended: with its record, or with `pending` where it is tried again.
+    /// Also asked for what ended without this courier.
+    fn settled<'a>(
+        &'a self,
+        _parcel: &'a Parcel,
+        _state: MessageState,
+        _detail: &'a str,
+        _changes: &'a mut Changes,
+    ) -> Future<'a, Result<(), Refusal>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 }
 
 /// What a courier carries.
@@ -47,6 +59,8 @@ pub struct Parcel {
     pub owner: Owner,
     /// What to send.
     pub body: Value,
+    /// Whether there is no further attempt.
+    pub last: bool,
 }
 
 /// What a handler wants to be sent.
@@ -124,6 +138,58 @@ impl Admitted<'_> {
     }
 }
 
+/// A message of a call that the platform makes by itself, on the record as `call`; `target` is kind and id.
+pub(crate) fn of_platform(
+    call: CallId,
+    name: &str,
+    operation: &str,
+    owner: Owner,
+    target: (&str, String),
+    now: Timestamp,
+    dispatch: Dispatch,
+) -> Result<NewMessage, Refusal> {
+    let principal = Principal::System(name.to_owned());
+    let shown = principal.to_string();
+    let envelope = Envelope {
+        number: 1,
+        principal,
+        on_behalf_of: Vec::new(),
+        run: None,
+        provider_person: false,
+        home: None,
+        issued_at: now,
+        operation: operation.to_owned(),
+        target_kind: target.0.to_owned(),
+        target_id: target.1,
+        approval: None,
+        body: dispatch.body,
+    };
+    let payload =
+        serde_json::to_value(&envelope).map_err(|error| Refusal::bug("a message does not serialise", &error))?;
+    Ok(NewMessage {
+        id: format!("{call}/1"),
+        call,
+        owner,
+        principal: shown,
+        channel: dispatch.channel.to_owned(),
+        lane: dispatch.lane,
+        payload,
+        idempotent: dispatch.idempotent,
+        attempts_max: dispatch.attempts_max,
+    })
+}
+
+/// A message as its courier sees it.
+fn parcel(message: &Message, envelope: &Envelope) -> Parcel {
+    Parcel {
+        id: message.id.clone(),
+        call: message.call,
+        owner: message.owner,
+        body: envelope.body.clone(),
+        last: message.attempts >= message.attempts_max,
+    }
+}
+
 impl Inner {
     /// Whether a message may still leave: nothing holds whoever caused it.
     fn may_leave(&self, message: &Message) -> bool {
@@ -174,7 +240,7 @@ impl Control {
                 ended?;
             }
         }
-        self.record_parked(courier.channel(), recorded).await
+        self.record_parked(courier, recorded).await
     }
 
     async fn send_one(&self, courier: &dyn Courier, message: &Message) -> Result<(), Refusal> {
@@ -188,8 +254,7 @@ impl Control {
                 Outcome::Failed { detail: "the tenant was deleted before it was sent".to_owned() }
             }
             Ok(envelope) => {
-                let (id, call, owner) = (message.id.clone(), message.call, message.owner);
-                let parcel = Parcel { id, call, owner, body: envelope.body };
+                let parcel = parcel(message, &envelope);
                 let late = || Outcome::Uncertain { detail: "the courier did not say in time how it ended".to_owned() };
                 tokio::time::timeout(SENDING_MAX, courier.deliver(&parcel)).await.unwrap_or_else(|_| late())
             }
@@ -199,13 +264,29 @@ impl Control {
         let (state, detail) = match &outcome {
             Outcome::Retry { .. } if message.attempts < message.attempts_max => {
                 // Not the end: it is recorded when it has one.
+                self.settled(courier, message, MessageState::Pending, "", &mut changes).await?;
                 return self.commit_quietly(message, changes).await;
             }
             Outcome::Retry { detail } | Outcome::Failed { detail } => (MessageState::Failed, detail),
             Outcome::Sent { detail } => (MessageState::Sent, detail),
             Outcome::Uncertain { detail } => (MessageState::Uncertain, detail),
         };
+        self.settled(courier, message, state, detail, &mut changes).await?;
         self.commit_outcome(message, state, detail, changes).await
+    }
+
+    async fn settled(
+        &self,
+        courier: &dyn Courier,
+        message: &Message,
+        state: MessageState,
+        detail: &str,
+        changes: &mut Changes,
+    ) -> Result<(), Refusal> {
+        match Envelope::deserialize(&message.payload) {
+            Ok(envelope) => courier.settled(&parcel(message, &envelope), state, detail, changes).await,
+            Err(_) => Ok(()),
+        }
     }
 
     async fn tenant_gone(&self, owner: Owner) -> Result<bool, Refusal> {
@@ -220,12 +301,12 @@ impl Control {
     }
 
     /// Record the end of messages that ended without a courier: stopped before they left, or cut off by a crash.
-    async fn record_parked(&self, channel: &str, recorded: &mut HashSet<String>) -> Result<(), Refusal> {
+    async fn record_parked(&self, courier: &dyn Courier, recorded: &mut HashSet<String>) -> Result<(), Refusal> {
         let snapshot = self.store.snapshot(Scope::Provider);
         for state in [MessageState::Stopped, MessageState::Uncertain] {
             let mut after_seq = 0;
             loop {
-                let channel = Some(channel.to_owned());
+                let channel = Some(courier.channel().to_owned());
                 let page = MessagePage { state: Some(state), channel, after_seq, limit: 500, ..MessagePage::default() };
                 let found = snapshot.messages(&page).await?;
                 let Some(last) = found.last() else { break };
@@ -233,7 +314,7 @@ impl Control {
                 for message in found {
                     if !recorded.contains(&message.id) {
                         let detail = message.outcome.clone().unwrap_or_default();
-                        self.record_end(&message, state, &detail).await?;
+                        self.record_end(courier, &message, state, &detail).await?;
                         recorded.insert(message.id);
                     }
                 }
@@ -242,8 +323,16 @@ impl Control {
         Ok(())
     }
 
-    async fn record_end(&self, message: &Message, state: MessageState, detail: &str) -> Result<(), Refusal> {
-        match self.commit_outcome(message, state, detail, Changes::new()).await {
+    async fn record_end(
+        &self,
+        courier: &dyn Courier,
+        message: &Message,
+        state: MessageState,
+        detail: &str,
+    ) -> Result<(), Refusal> {
+        let mut changes = Changes::new();
+        self.settled(courier, message, state, detail, &mut changes).await?;
+        match self.commit_outcome(message, state, detail, changes).await {
             // It has its record: this process does not remember writing it.
             Err(Refusal::Commit(CommitError::Duplicate { kind: "audit", .. })) => Ok(()),
             ended => ended,

@@ -53,6 +53,7 @@ mod approval;
 mod approval_report;
 mod audit_log;
 mod cases;
+mod connectors;
 mod detection;
 mod entity;
 mod event;

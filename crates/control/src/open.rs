@@ -2,6 +2,7 @@
 
 use crate::attempts::Attempts;
 use crate::authenticate::IdentityCache;
+use crate::connectors::ConnectorCourier;
 use crate::context::{Control, HASHES_AT_ONCE, Inner};
 use crate::courier::Courier;
 use crate::decide::{TenantCache, policy_state};
@@ -235,8 +236,11 @@ impl Control {
             tokio::spawn(self.clone().sequence_forever(stopped.clone())),
             tokio::spawn(self.clone().look_after_the_lake(stopped.clone())),
             tokio::spawn(self.clone().drive_runs(stopped.clone())),
+            tokio::spawn(self.clone().watch_actions(stopped.clone())),
         ];
-        tasks.extend(couriers.into_iter().map(|courier| tokio::spawn(self.clone().carry(courier, stopped.clone()))));
+        let connectors: Arc<dyn Courier> = Arc::new(ConnectorCourier::new(self.clone()));
+        let couriers = std::iter::once(connectors).chain(couriers);
+        tasks.extend(couriers.map(|courier| tokio::spawn(self.clone().carry(courier, stopped.clone()))));
         Running { control: self.clone(), stop, tasks }
     }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use store::{
     Agent, AgentDefinition, Approval, Assignment, BreakGlass, Case, CaseComment, CaseDetection, CaseEntity, CaseEntry,
-    CaseEvidence, CaseMark, CaseTask, Changes, Credential, Deputy, EntityVerdict, Grant, IngestKey, JobPage, JobState,
+    CaseEvidence, CaseMark, CaseTask, Changes, Connector, Credential, Deputy, EntityVerdict, Grant, IngestKey, JobPage, JobState,
     KillSwitch, Lease, Lockdown, NewJob, Page, Resource, ResponseAction, Role, Rule, RuleException, RulePack,
     RulePackAssignment, RulePackRule, RuleVersion, Run, RunLines, RunTaint, SealedSecret, Sensor, ServiceKey, Skill,
     Snapshot, Source, Stored, User,
@@ -47,6 +47,7 @@ impl Control {
         removed += self.remove_all::<Deputy>(&snapshot, lease, tenant).await?;
         removed += self.remove_all::<Grant>(&snapshot, lease, tenant).await?;
         removed += self.remove_all::<IngestKey>(&snapshot, lease, tenant).await?;
+        removed += self.remove_all::<Connector>(&snapshot, lease, tenant).await?;
         removed += self.remove_all::<Assignment>(&snapshot, lease, tenant).await?;
         removed += self.remove_all::<ServiceKey>(&snapshot, lease, tenant).await?;
         removed += self.remove_all::<Sensor>(&snapshot, lease, tenant).await?;

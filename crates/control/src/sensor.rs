@@ -146,7 +146,7 @@ impl Control {
     }
 
     /// Whether a task may still leave: nothing holds whoever asked for it.
-    fn task_may_leave(&self, action: &ResponseAction, now: Timestamp) -> bool {
+    pub(crate) fn task_may_leave(&self, action: &ResponseAction, now: Timestamp) -> bool {
         let operation = self.registry.spec(&action.operation).map_or("action", |spec| spec.meta.id);
         let exposure = Exposure {
             agents: Exposure::agents_of(&action.requested_by, &action.on_behalf_of),
@@ -381,7 +381,7 @@ impl Handle<SensorReport> for Control {
         let key = Some(("task", input.task.to_string()));
         let page = store::Page { key, limit: 1, ..store::Page::default() };
         let found: Vec<Stored<ResponseAction>> = admitted.snapshot.list(&page).await?;
-        let own = found.into_iter().next().filter(|stored| stored.value.sensor == sensor.id);
+        let own = found.into_iter().next().filter(|stored| stored.value.sensor == Some(sensor.id));
         let before = own.ok_or_else(|| Refusal::not_found("task"))?;
         let result = bounded("/result", input.result, RESULT_BYTES_MAX)?;
         if !signed_by(&sensor, &result, &input.signature) {

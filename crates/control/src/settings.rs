@@ -53,6 +53,9 @@ pub struct Settings {
     pub ingest_body_bytes_max: u64,
     /// Bytes of shippers' bodies in memory at once.
     pub ingest_memory_bytes_max: u64,
+    /// `HOST` or `HOST:PORT` that connectors may reach without TLS, or at addresses that are not public; a connector's own
+    /// document must name the host too.
+    pub connector_hosts_inside: Vec<String>,
 }
 
 impl Default for Settings {
@@ -76,6 +79,7 @@ impl Default for Settings {
             ingest_quota: None,
             ingest_body_bytes_max: 32 << 20,
             ingest_memory_bytes_max: 256 << 20,
+            connector_hosts_inside: Vec::new(),
         }
     }
 }

@@ -61,6 +61,8 @@ pub(crate) struct Config {
     /// The same, set by programs.
     #[serde(skip)]
     pub(crate) flush_after: Option<std::time::Duration>,
+    /// `HOST` or `HOST:PORT` that connectors may reach without TLS, or at addresses that are not public.
+    pub(crate) connector_hosts_inside: Vec<String>,
     /// Language models by alias.
     pub(crate) models: BTreeMap<String, model::Section>,
 }

@@ -101,6 +101,7 @@ fn settings(config: &Config, engine: &'static str) -> Settings {
         self_approval: config.self_approval,
         log_name: config.log_name.clone().unwrap_or_else(|| default.log_name.clone()),
         engine,
+        connector_hosts_inside: config.connector_hosts_inside.clone(),
         ..default
     }
 }

@@ -16,7 +16,7 @@ mod token;
 pub use canonical::{CanonicalError, INTEGER_MAX, canonical_json};
 pub use digest::{Digest, Hasher, ParseDigestError, sha256_parts};
 pub use entropy::{SeededEntropy, SystemEntropy};
-pub use mac::Mac;
+pub use mac::{Mac, hmac_sha256};
 pub use password::{PasswordCost, PasswordError, PasswordHash};
 pub use sealer::{SealError, Sealer};
 pub use secret::{SecretBytes, SecretText, SecretTooLong};

@@ -6,6 +6,22 @@ use ids::Entropy;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+/// HMAC-SHA-256 of a message, without any framing: for formats of others that bring their own (AWS signatures, Standard
+/// Webhooks). For what the platform itself hands out, use [`Mac`].
+#[must_use]
+pub fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; 32] {
+    // RFC 2104: a key over the block is hashed, a shorter one filled with zeros.
+    let hashed = crate::Digest::of(key);
+    let key = if key.len() > 64 { hashed.as_bytes().as_slice() } else { key };
+    let mut block = Zeroizing::new([0_u8; 64]);
+    for (place, byte) in block.iter_mut().zip(key) {
+        *place = *byte;
+    }
+    let mut state = <Hmac<Sha256> as KeyInit>::new((&*block).into());
+    state.update(message);
+    state.finalize().into_bytes().into()
+}
+
 /// A key that authenticates.
 #[derive(Clone)]
 pub struct Mac(Zeroizing<[u8; 32]>);
@@ -74,6 +90,15 @@ mod tests {
         let state = Mac::from_bytes([0; 32]).state(&[]).finalize().into_bytes();
         // HMAC-SHA-256 of nothing under an all-zero key, as every implementation gives it.
         assert_eq!(state.first_chunk::<4>().unwrap(), &[0xb6, 0x13, 0x67, 0x9a]);
+    }
+
+    #[test]
+    fn rfc_4231_holds_for_short_and_long_keys() {
+        let begins = |key: &[u8], message: &[u8]| hmac_sha256(key, message).first_chunk::<4>().copied().unwrap();
+        assert_eq!(begins(&[0x0b; 20], b"Hi There"), [0xb0, 0x34, 0x4c, 0x61]);
+        assert_eq!(begins(b"Jefe", b"what do ya want for nothing?"), [0x5b, 0xdc, 0xc1, 0x46]);
+        let long = b"Test Using Larger Than Block-Size Key - Hash Key First";
+        assert_eq!(begins(&[0xaa; 131], long), [0x60, 0xe4, 0x31, 0x59]);
     }
 
     #[test]

@@ -290,6 +290,10 @@ impl Cast {
         things.insert("job", id(&jobs["items"][0]));
         let calls = platform.done(chief, "audit.list", &at(tenant, json!({ "limit": 5 }))).await;
         things.insert("call", calls["items"][1]["call"].as_str().expect("a call").to_owned());
+        let connector = name("chat");
+        let made = at(tenant, json!({ "name": connector, "shipped": "slack-message" }));
+        platform.done(chief, "connector.create", &made).await;
+        things.insert("connector", connector);
         if let Some(tenant) = tenant {
             let source = name("source");
             let made = json!({ "tenant": tenant, "name": source });
@@ -397,6 +401,7 @@ impl Cast {
             "approval.narrow" => json!({ "input": { "kill_switch": thing("kill_switch"), "reason": "over" } }),
             // A role that adds nothing to those of who asks.
             "break_glass.open" => json!({ "role": "viewer" }),
+            "connector.create" => json!({ "name": self.fresh("chat") }),
             "case.update_task" => json!({ "task": thing("case_task") }),
             "case.conclude" => {
                 let cited = json!({ "event": EVENT, "quotes": ["recorder"] });

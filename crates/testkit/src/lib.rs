@@ -10,6 +10,7 @@ pub mod outside;
 pub mod platform;
 pub mod provider;
 pub mod recorder;
+pub mod service;
 
 pub use cast::{Cast, Place};
 pub use clock::HandClock;
@@ -18,3 +19,4 @@ pub use http::{Answer, Request};
 pub use platform::{Platform, SyslogProtocol, settings};
 pub use provider::{Provider, Say};
 pub use recorder::{Reached, Recorder};
+pub use service::{Heard, Service};

@@ -6,7 +6,7 @@ use api::{
     Detections, EntityPrevalence, Erased, Estimate, Event, EventEstimate, EventExport, EventFields, EventFiles,
     EventGet, EventHistogram, EventProcessTree, EventQuery, EventRows, EventSearch, EventTail, EventValues, Fields,
     Future, Histogram, LakeStatus, MappingTest, Prevalences, Problem, ProcessTree, Protocol, Provenance, Pushback,
-    RuleReport, RuleSet, SourceHealth, SyslogStream, TenantSetup, TurnedAway, Values,
+    RuleReport, RuleSet, SourceHealth, SyslogStream, TenantSetup, Told, TurnedAway, Values,
 };
 use ids::{Owner, Scope, TenantId, Text, Timestamp};
 use std::net::IpAddr;
@@ -23,6 +23,8 @@ pub enum Reached {
     Erase(TenantId),
     /// A tenant's setup.
     SetUp(TenantSetup),
+    /// A finding of the platform itself.
+    Told(Told),
     /// Bytes of a syslog stream.
     Syslog(TenantId, Text<64>, Vec<u8>),
 }
@@ -247,6 +249,11 @@ impl DataPlane for Recorder {
     ) -> Future<'a, Result<EventFiles, Problem>> {
         self.note("export", scope, bounds);
         now(Ok(EventFiles { items: Vec::new(), rows: 0, next_cursor: None, complete: true, cut: None }))
+    }
+
+    fn tell(&self, told: Told) -> Future<'_, Result<(), Problem>> {
+        self.seen().push(Reached::Told(told));
+        now(Ok(()))
     }
 
     fn prevalence<'a>(&'a self, _: &'a Scope, input: &'a EntityPrevalence) -> Future<'a, Result<Prevalences, Problem>> {

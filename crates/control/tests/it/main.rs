@@ -8,6 +8,7 @@ mod adversary;
 mod approvals;
 mod break_glass;
 mod cases;
+mod connectors;
 mod effects;
 mod faces;
 mod golden;

@@ -111,6 +111,11 @@ async fn consumed(platform: &Platform, cast: &Cast, spec: &Spec, place: Place, i
                 input["key"] = key["key"]["id"].clone();
             }
         }
+        "connector.delete" => {
+            made["name"] = cast.fresh("spare").into();
+            made["shipped"] = "slack-message".into();
+            input["connector"] = platform.done(chief, "connector.create", &made).await["name"].clone();
+        }
         "lake.release_hold" => {
             let name = cast.fresh("hold");
             let hold = json!({

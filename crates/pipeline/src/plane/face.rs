@@ -1,13 +1,13 @@
 //! The plane as the gate holds it: [`api::DataPlane`] over the receiver, the lake and what is known of tenants.
 
-use super::{Plane, deliver, mapping_trial, stream};
+use super::{Plane, deliver, mapping_trial, notice, stream};
 use crate::{Pressure, Source};
 use api::{
     Backtest, BacktestAsk, Bounds, Compacted, DataPlane, Delivered, Delivery, Detection, DetectionGet, DetectionList,
     Detections, EntityPrevalence, Erased, Estimate, Event, EventEstimate, EventExport, EventFields, EventFiles,
     EventGet, EventHistogram, EventProcessTree, EventQuery, EventRows, EventSearch, EventTail, EventValues, Fields,
-    Future, Histogram, LakeStatus, MappingTest, Prevalences, Problem, ProcessTree, Protocol, RuleReport, RuleSet,
-    SourceHealth, SyslogStream, TenantSetup, TurnedAway, Values,
+    Future, Histogram, LakeStatus, MappingTest, Prevalences, Problem, ProblemKind, ProcessTree, Protocol, RuleReport,
+    RuleSet, SourceHealth, SyslogStream, TenantSetup, Told, TurnedAway, Values,
 };
 use ids::{EventId, Scope, TenantId, Text};
 use std::sync::Arc;
@@ -162,6 +162,20 @@ impl DataPlane for Plane {
         input: &'a EntityPrevalence,
     ) -> Future<'a, Result<Prevalences, Problem>> {
         Box::pin(self.ask_prevalence(scope, input))
+    }
+
+    fn tell(&self, told: Told) -> Future<'_, Result<(), Problem>> {
+        let appended = self.0.journal.append(notice::told(told));
+        Box::pin(async move {
+            let durable = match appended {
+                Ok(ticket) => ticket.await.map(drop),
+                Err(error) => Err(error),
+            };
+            durable.map_err(|error| {
+                tracing::warn!(%error, "a finding of the platform cannot be written");
+                Problem::new(ProblemKind::Unavailable, "the log takes nothing now; try again")
+            })
+        })
     }
 
     fn sources<'a>(&'a self, scope: &'a Scope) -> Future<'a, Result<Vec<(TenantId, SourceHealth)>, Problem>> {

@@ -182,6 +182,10 @@ impl Fares {
 
     /// A notice stands in the log: the same is not said again.
     pub(crate) fn told(&mut self, notice: &Notice) {
+        if matches!(notice.what, What::Told { .. }) {
+            // It is of no source, and who told it remembers.
+            return;
+        }
         let fare = self.of(&notice.source());
         match notice.what {
             What::Silent { last_received, .. } => {
@@ -189,6 +193,7 @@ impl Fares {
                 fare.last_received = fare.last_received.max(Some(last_received));
             }
             What::DeadLetters { .. } => fare.dead_told = Some(day(notice.at)),
+            What::Told { .. } => {}
         }
     }
 

@@ -221,14 +221,21 @@ pub(crate) fn of_correlation(
     )
 }
 
-/// What the platform finds of a source by itself; `key` makes it this finding and no other.
-pub(crate) fn of_source(uid: &str, title: &str, detail: &str, key: &str, source: &Source, at: Timestamp) -> Finding {
+/// What the platform finds by itself, of a source or of something else that `about` names; `key` makes it this finding and no other.
+pub(crate) fn of_platform(
+    uid: &str,
+    title: &str,
+    detail: &str,
+    key: &str,
+    (source, about): (&Source, &str),
+    at: Timestamp,
+) -> Finding {
     let analytic = Analytic { uid, title, severity: Severity::Medium, tags: &[], meta: None, kind: 1 };
     let resource = Observable {
         kind: ObservableKind::Resource,
         path: "metadata.log_name".to_owned(),
         type_id: 10,
-        value: format!("source/{}", source.name.as_str()),
+        value: about.to_owned(),
     };
     build(
         &analytic,

@@ -16,6 +16,8 @@ use std::time::Duration;
 /// Kind of a notice's entry in the journal.
 pub(crate) const KIND_NOTICE: u8 = 2;
 const VERSION: u8 = 1;
+/// What stands for the source of what the platform tells by itself.
+const PLATFORM: &str = "posse";
 
 /// One notice.
 #[derive(Clone, Debug, Eq, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -36,6 +38,15 @@ pub(crate) enum What {
     DeadLetters { records: u64, dead: u64 },
     /// Nothing came for longer than its setup allows.
     Silent { last_received: Timestamp, silent_after_secs: u32 },
+    /// The platform tells something that is not of a source.
+    Told { uid: Text<100>, title: Text<300>, detail: Text<2000>, about: Text<200>, key: Text<300> },
+}
+
+/// The entry of what the platform tells by itself.
+pub(crate) fn told(told: api::Told) -> Entry {
+    let api::Told { tenant, uid, title, detail, about, key, at } = told;
+    let what = What::Told { uid, title, detail, about, key };
+    Notice { v: VERSION, tenant, source: Text::truncated(PLATFORM), at, what }.entry()
 }
 
 impl Notice {
@@ -56,6 +67,7 @@ impl Notice {
             What::DeadLetters { .. } => {
                 format!("{source}/dead_letters/{}", self.at.as_micros().div_euclid(86_400_000_000))
             }
+            What::Told { ref key, .. } => format!("{source}/told/{}", key.as_str()),
         }
     }
 
@@ -98,8 +110,19 @@ impl Notice {
                 format!("Records of source `{name}` cannot be read"),
                 format!("{dead} of the last {records} records are dead letters; ask for status_detail = 'dead_letter'"),
             ),
+            What::Told { uid, title, detail, about, .. } => {
+                return finding::of_platform(
+                    uid,
+                    title,
+                    detail,
+                    &self.key(),
+                    (&self.source(), about.as_str()),
+                    self.at,
+                );
+            }
         };
-        finding::of_source(uid, &title, &detail, &self.key(), &self.source(), self.at)
+        let about = format!("source/{name}");
+        finding::of_platform(uid, &title, &detail, &self.key(), (&self.source(), &about), self.at)
     }
 }
 
@@ -176,6 +199,24 @@ mod tests {
         assert_eq!(entry.batch, silent(2, 0).entry().batch);
         assert_ne!(entry.batch, silent(2, 1).entry().batch);
         assert_eq!(silent(1, 0).finding().id, silent(2, 0).finding().id);
+        let unverified = |key: &str| {
+            told(api::Told {
+                tenant,
+                uid: Text::truncated("posse.action.unverified"),
+                title: Text::truncated("An action"),
+                detail: Text::truncated("its effect never showed"),
+                about: Text::truncated("action/one"),
+                key: Text::truncated(key),
+                at: Timestamp::from_micros(7),
+            })
+        };
+        let read = Notice::decode(&unverified("a").payload).unwrap();
+        assert_eq!(
+            (read.finding().rule_uid.as_str(), read.finding().title.as_str()),
+            ("posse.action.unverified", "An action")
+        );
+        assert!(read.finding().ocsf.contains("action/one"));
+        assert_ne!(unverified("a").batch, unverified("b").batch);
         assert_eq!(Notice::decode(b"{}"), None);
         assert_eq!(Notice::decode(&serde_json::to_vec(&Notice { v: 2, ..silent(1, 0) }).unwrap()), None);
     }

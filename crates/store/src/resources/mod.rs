@@ -5,6 +5,7 @@ mod agent;
 mod approval;
 mod break_glass;
 mod case;
+mod connector;
 mod credential;
 mod deputy;
 mod grant;
@@ -31,6 +32,7 @@ pub use case::{
     Case, CaseComment, CaseDetection, CaseEntity, CaseEntry, CaseEvidence, CaseMark, CaseTask, Conclusion,
     EntityVerdict, Exhibit, Made,
 };
+pub use connector::Connector;
 pub use credential::{Credential, CredentialKind};
 pub use deputy::Deputy;
 pub use grant::Grant;
@@ -43,7 +45,7 @@ pub use role::{Assignment, Role};
 pub use rule::{Rule, RuleException, RulePack, RulePackAssignment, RulePackRule, RuleState, RuleVersion};
 pub use run::{Run, RunLines, RunState, RunTaint};
 pub use secret::SealedSecret;
-pub use sensor::{ActionState, ResponseAction, Sensor, SensorState};
+pub use sensor::{ActionState, ConnectorCall, ResponseAction, Sensor, SensorState};
 pub use service_key::ServiceKey;
 pub use skill::{AgentDefinition, Skill};
 pub use source::{IngestKey, Source};

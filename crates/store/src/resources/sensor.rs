@@ -1,9 +1,9 @@
 //! Sensors as principals, and the response actions that they carry out.
 
-use crate::{Key, Resource};
+use crate::{Key, Resource, sortable};
 use ids::{ActionId, ApprovalId, CallId, CaseId, Owner, Principal, RunId, SensorId, SensorTaskId, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Where a sensor is in its life.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -77,6 +77,29 @@ pub enum ActionState {
     Uncertain,
 }
 
+/// The part of a response action that a connector carries out.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ConnectorCall {
+    /// Whose connector; none is the provider's.
+    pub owner: Option<TenantId>,
+    /// Its name.
+    pub name: String,
+    /// Digest of the document that it was decided with, hexadecimal; it is not sent by another.
+    pub digest: String,
+    /// Which action of the connector.
+    pub action: String,
+    /// What was kept before it was sent.
+    pub evidence: Map<String, Value>,
+    /// From then on it may have been sent.
+    pub leaving: bool,
+    /// When its effect is looked for next.
+    pub look_at: Option<Timestamp>,
+    /// Until when its effect must show.
+    pub verify_by: Option<Timestamp>,
+    /// Its inverse was asked for.
+    pub undone: bool,
+}
+
 /// A response action.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ResponseAction {
@@ -86,8 +109,12 @@ pub struct ResponseAction {
     pub tenant: TenantId,
     /// The word for its kind.
     pub kind: String,
-    /// Who carries it out.
-    pub sensor: SensorId,
+    /// Who carries it out, where a sensor does.
+    #[serde(default)]
+    pub sensor: Option<SensorId>,
+    /// How it is carried out, where a connector does.
+    #[serde(default)]
+    pub connector: Option<ConnectorCall>,
     /// What it was asked with.
     pub arguments: Value,
     /// Why.
@@ -125,7 +152,8 @@ pub struct ResponseAction {
     /// The action that it undoes.
     pub undoes: Option<ActionId>,
     /// The task that the sensor is given.
-    pub task_id: SensorTaskId,
+    #[serde(default)]
+    pub task_id: Option<SensorTaskId>,
     /// The task, and its signature in base64; none where it was only worked out.
     pub task: Option<(Value, String)>,
     /// From then on nobody may take it.
@@ -143,10 +171,17 @@ impl Resource for ResponseAction {
         Owner::Tenant(self.tenant)
     }
     fn keys(&self) -> Vec<Key> {
-        let open = (self.state == ActionState::Sent).then(|| Key::lookup("open", self.sensor.to_string()));
+        let sensor = self.sensor.filter(|_| self.state == ActionState::Sent);
+        let open = sensor.map(|sensor| Key::lookup("open", sensor.to_string()));
         let waiting = (self.state == ActionState::Sent).then(|| Key::lookup("state", "sent"));
         let case = self.case.map(|case| Key::lookup("case", case.to_string()));
-        let task = Some(Key::unique("task", self.task_id.to_string()));
-        [open, waiting, case, task].into_iter().flatten().collect()
+        let task = self.task_id.map(|task| Key::unique("task", task.to_string()));
+        let connector = self.connector.as_ref();
+        let look = connector.and_then(|call| call.look_at).map(|time| Key::lookup("look", sortable(time)));
+        // Whatever may have taken effect ends by its inverse, unless somebody asked for that already.
+        let took = matches!(self.state, ActionState::Done | ActionState::Uncertain);
+        let ends = connector.filter(|call| took && !call.undone).and(self.ends_at);
+        let ends = ends.map(|time| Key::lookup("ends", sortable(time)));
+        [open, waiting, case, task, look, ends].into_iter().flatten().collect()
     }
 }
