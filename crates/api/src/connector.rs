@@ -265,7 +265,7 @@ pub struct ConnectorPreview {
     pub obstacles: Vec<String>,
 }
 
-/// Carry out an action of a connector: its precondition is asked, evidence is kept, then it is sent and its effect looked for.
+/// Carry out an action of a connector: ask what must hold, keep evidence, send, look for the effect.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ActionRunConnector {
