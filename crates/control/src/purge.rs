@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use store::{
     Agent, AgentDefinition, Approval, Assignment, BreakGlass, Case, CaseComment, CaseDetection, CaseEntity, CaseEntry,
-    CaseEvidence, CaseMark, CaseTask, Changes, Connector, Credential, Deputy, EntityVerdict, Grant, IngestKey, JobPage, JobState,
-    KillSwitch, Lease, Lockdown, NewJob, Page, Resource, ResponseAction, Role, Rule, RuleException, RulePack,
+    CaseEvidence, CaseMark, CaseTask, Changes, Connector, Credential, Deputy, EntityVerdict, Grant, IngestKey, JobPage,
+    JobState, KillSwitch, Lease, Lockdown, NewJob, Page, Resource, ResponseAction, Role, Rule, RuleException, RulePack,
     RulePackAssignment, RulePackRule, RuleVersion, Run, RunLines, RunTaint, SealedSecret, Sensor, ServiceKey, Skill,
     Snapshot, Source, Stored, User,
 };

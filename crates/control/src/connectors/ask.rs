@@ -26,6 +26,9 @@ const EXPIRY: &str = "action-expiry";
 /// The operation that it records then.
 const EXPIRE: &str = "action.end";
 
+/// A name and the values that go with it.
+type Given = (String, Map<String, Value>);
+
 /// By whose authority.
 struct Authority {
     requested_by: Principal,
@@ -171,11 +174,7 @@ impl Control {
     }
 
     /// What undoes an action: the action's name and its inputs.
-    fn inverse_of(
-        &self,
-        connector: &Connector,
-        action: &ResponseAction,
-    ) -> Result<Option<(String, Map<String, Value>)>, Refusal> {
+    fn inverse_of(&self, connector: &Connector, action: &ResponseAction) -> Result<Option<Given>, Refusal> {
         let (reader, Some(call)) = (reader(connector)?, &action.connector) else { return Ok(None) };
         let Some(inverse) = reader.step(&call.action).and_then(|step| step.inverse.as_ref()) else { return Ok(None) };
         let values = Values {
