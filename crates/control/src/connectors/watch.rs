@@ -13,7 +13,9 @@ use store::{Changes, CommitError, ConnectorCall, ResponseAction, Stored, sortabl
 /// How often the watch goes round.
 const ROUND: Duration = Duration::from_secs(1);
 /// Actions of one kind in one round.
-const DUE_MAX: u32 = 32;
+const DUE_MAX: usize = 32;
+/// Actions that are looked over for them: those that were looked for a moment ago must not hold back the others.
+const SEEN_MAX: u32 = 1000;
 
 impl Control {
     /// Watch until `stop` says so. Errors are logged and met again in the next round.
@@ -61,12 +63,12 @@ impl Control {
 
     async fn due(&self, key: &'static str) -> Result<Vec<Stored<ResponseAction>>, Refusal> {
         let (from, to) = (sortable(Timestamp::default()), sortable(self.now().plus(Duration::from_micros(1))));
-        Ok(self.store.snapshot(Scope::Provider).range(key, &from, &to, DUE_MAX).await?)
+        Ok(self.store.snapshot(Scope::Provider).range(key, &from, &to, SEEN_MAX).await?)
     }
 
     async fn end_actions(&self) -> Result<(), Refusal> {
-        for stored in self.due("ends").await? {
-            self.end_action(&stored).await?;
+        for stored in self.due("ends").await?.iter().take(DUE_MAX) {
+            self.end_action(stored).await?;
         }
         Ok(())
     }
@@ -76,8 +78,8 @@ impl Control {
         let due = self.due("look").await?;
         looked.retain(|id, _| due.iter().any(|stored| stored.value.id == *id));
         let now = self.now();
-        let due: Vec<Stored<ResponseAction>> =
-            due.into_iter().filter(|one| looked.get(&one.value.id).is_none_or(|next| *next <= now)).collect();
+        let due = due.into_iter().filter(|one| looked.get(&one.value.id).is_none_or(|next| *next <= now));
+        let due: Vec<Stored<ResponseAction>> = due.take(DUE_MAX).collect();
         let asked = due.iter().map(|stored| self.look_for_effect(stored));
         for (stored, ended) in due.iter().zip(futures::future::join_all(asked).await) {
             if let Some(again) = ended? {
