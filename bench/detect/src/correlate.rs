@@ -1,5 +1,5 @@
 //! rsigma-eval's correlations beside ours: on every stream of `spec/detection/correlation-*.md`, and on streams made
-//! from a seed. Each difference must be judged in `spec/detection/rsigma-correlation.md`; one that is not, or a judgement
+//! from a seed. Each difference must be judged in `spec/detection/peers/rsigma-correlation.md`; one that is not, or a judgement
 //! of what does not differ, fails.
 //!
 //! `detect-bench correlate SPEC_FOLDER`
@@ -30,7 +30,7 @@ struct Case {
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let folder = Path::new(arguments.first().context("name the folder of the specification")?);
-    let judged = judged(&std::fs::read_to_string(folder.join("rsigma-correlation.md"))?);
+    let judged = judged(&std::fs::read_to_string(folder.join("peers/rsigma-correlation.md"))?);
     let mut cases = Vec::new();
     for file in ["correlation-counts", "correlation-time", "correlation-numbers"] {
         cases.extend(read(file, &std::fs::read_to_string(folder.join(file).with_extension("md"))?));

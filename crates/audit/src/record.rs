@@ -11,6 +11,9 @@ use thiserror::Error;
 /// The longest entry (tlog-tiles: a 16-bit length).
 pub const ENTRY_BYTES_MAX: usize = 65_535;
 
+/// About what the record of a call takes.
+const RECORD_BYTES_USUAL: usize = 1024;
+
 /// Why an entry cannot be written or read.
 #[derive(Debug, Clone, Eq, PartialEq, Error)]
 pub enum RecordError {
@@ -50,7 +53,10 @@ impl Leaf {
         let (bytes, largest) = match self {
             Self::Call(record) => {
                 let count = record.aggregate.as_ref().map_or(0, |aggregate| aggregate.count);
-                (serde_json::to_vec(record), record.duration_us.max(count))
+                // About what one takes, so that the buffer does not grow four times.
+                let mut bytes = Vec::with_capacity(RECORD_BYTES_USUAL);
+                let written = serde_json::to_writer(&mut bytes, record);
+                (written.map(|()| bytes), record.duration_us.max(count))
             }
             Self::Checkpoint(head) => (serde_json::to_vec(head), head.size),
             Self::Rotation(rotation) => (serde_json::to_vec(rotation), 0),

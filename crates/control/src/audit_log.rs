@@ -351,8 +351,8 @@ async fn hashes_for(
         let TileKind::Hashes(level) = kind else { continue };
         let nodes = snapshot.nodes(owner, level, number.saturating_mul(audit::TILE_WIDTH), u32::from(width)).await?;
         for node in nodes {
-            if let Ok(hash) = <[u8; 32]>::try_from(node.hash.as_slice()) {
-                hashes.insert((node.level, node.index), Digest::from_bytes(hash));
+            for (index, hash) in (node.index..).zip(node.hash.as_chunks::<32>().0) {
+                hashes.insert((node.level, index), Digest::from_bytes(*hash));
             }
         }
     }

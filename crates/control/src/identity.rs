@@ -94,11 +94,9 @@ impl Identity {
         let people =
             self.on_behalf_of.iter().map(Principal::to_string).chain(self.owner.map(|owner| owner.to_string()));
         let tenants = [self.home.tenant(), self.bound, place.and_then(Owner::tenant)];
-        let mut keys: Vec<String> =
-            people.chain(tenants.into_iter().flatten().map(|tenant| tenant.to_string())).collect();
-        keys.push(self.principal.to_string());
-        keys.sort_unstable();
-        keys.dedup();
+        let tenants = tenants.into_iter().flatten().map(|tenant| tenant.to_string());
+        // A key that is there twice counts twice, each time: the sum still moves with every one of them.
+        let keys: Vec<String> = people.chain(tenants).chain([self.principal.to_string()]).collect();
         freshness.stamp(keys.iter().map(String::as_str))
     }
 

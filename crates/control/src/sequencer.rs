@@ -28,6 +28,27 @@ fn frontier_bytes(frontier: &Frontier) -> Vec<u8> {
     frontier.peaks().iter().flat_map(|peak| *peak.as_bytes()).collect()
 }
 
+/// Append leaves; the hashes that this adds. Those of the leaves lie one behind the other, a node for each tile that they
+/// are in: one row in place of 256.
+fn appended(frontier: &mut Frontier, leaves: &[Vec<u8>]) -> Vec<Node> {
+    let (mut runs, mut above) = (Vec::<Node>::new(), Vec::new());
+    for leaf in leaves {
+        let added = frontier.append(leaf);
+        let hash = added.leaf_hash.as_bytes();
+        match runs.last_mut().filter(|_| !added.index.is_multiple_of(audit::TILE_WIDTH)) {
+            Some(run) => run.hash.extend(hash),
+            None => runs.push(Node { level: 0, index: added.index, hash: hash.to_vec() }),
+        }
+        above.extend(added.finished.iter().map(|tile| Node {
+            level: tile.level,
+            index: tile.index,
+            hash: tile.hash.as_bytes().to_vec(),
+        }));
+    }
+    runs.append(&mut above);
+    runs
+}
+
 impl Control {
     /// Run until `stop` says so; then hash and sign what is left.
     pub(crate) async fn sequence_forever(self, mut stop: tokio::sync::watch::Receiver<bool>) {
@@ -105,24 +126,14 @@ impl Control {
         let tree = state.tree;
         let restored = Frontier::restore(state.size, peaks(&state.frontier));
         let mut frontier = restored.map_err(|error| Refusal::bug("a stored frontier is damaged", &error))?;
-        let snapshot = self.store.snapshot(Scope::Provider);
         loop {
             let base_size = frontier.size();
-            let leaves = if base_size < state.leaves {
-                snapshot.leaves(tree, base_size, STEP_LEAVES).await?
-            } else {
-                Vec::new()
+            let missing = u32::try_from(state.leaves.saturating_sub(base_size)).unwrap_or(u32::MAX);
+            let leaves = match missing.min(STEP_LEAVES) {
+                0 => Vec::new(),
+                limit => self.store.audit_leaves(tree, base_size, limit).await?,
             };
-            let mut nodes = Vec::new();
-            for leaf in leaves.into_iter().take_while(|leaf| leaf.index < state.leaves) {
-                let appended = frontier.append(&leaf.leaf);
-                nodes.push(Node { level: 0, index: appended.index, hash: appended.leaf_hash.as_bytes().to_vec() });
-                nodes.extend(appended.finished.iter().map(|tile| Node {
-                    level: tile.level,
-                    index: tile.index,
-                    hash: tile.hash.as_bytes().to_vec(),
-                }));
-            }
+            let nodes = appended(&mut frontier, &leaves);
             let whole = frontier.size() >= state.leaves;
             let checkpoint = match sign_at.filter(|size| whole && *size == frontier.size()) {
                 Some(size) => Some(self.signed(tree, size, frontier.root(), self.now())?),

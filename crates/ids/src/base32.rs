@@ -5,29 +5,46 @@ const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 /// Number of characters of an encoded 128-bit value.
 pub(crate) const LENGTH: usize = 26;
 
-/// Encode most significant digit first, so that text order is numeric order.
-pub(crate) fn encode(value: u128) -> String {
-    (0..LENGTH)
-        .rev()
-        .map(|place| {
-            let digit = usize::try_from((value >> (place * 5)) & 31).unwrap_or(0);
-            ALPHABET.get(digit).copied().map_or('0', char::from)
-        })
-        .collect()
+/// What no character of the alphabet stands for.
+const NO_DIGIT: u8 = u8::MAX;
+
+/// The digit of each byte: ids are read and written several times in each call.
+const DIGITS: [u8; 256] = {
+    let mut digits = [NO_DIGIT; 256];
+    let mut digit = 0_u8;
+    while digit < 32 {
+        digits[ALPHABET[digit as usize] as usize] = digit;
+        digit += 1;
+    }
+    digits
+};
+
+/// Write `value` to the end of `text`, most significant digit first, so that text order is numeric order. What is before
+/// its last 26 bytes stays.
+pub(crate) fn encode_into(mut value: u128, text: &mut [u8]) {
+    for place in text.iter_mut().rev().take(LENGTH) {
+        // Five bits are an index of the alphabet.
+        *place = usize::try_from(value & 31).ok().and_then(|digit| ALPHABET.get(digit)).copied().unwrap_or(b'0');
+        value >>= 5;
+    }
 }
 
-/// Decode exactly what [`encode`] writes: one spelling for each value, so that ids compare as text.
+fn digit_of(letter: u8) -> Option<u8> {
+    DIGITS.get(usize::from(letter)).copied().filter(|digit| *digit != NO_DIGIT)
+}
+
+/// Decode exactly what [`encode_into`] writes: one spelling for each value, so that ids compare as text.
 pub(crate) fn decode(text: &str) -> Option<u128> {
     if text.len() != LENGTH {
         return None;
     }
     text.bytes().enumerate().try_fold(0_u128, |value, (place, byte)| {
-        let digit = ALPHABET.iter().position(|letter| *letter == byte)?;
+        let digit = digit_of(byte)?;
         // 26 digits hold 130 bits: the first may only carry the top three.
         if place == 0 && digit > 7 {
             return None;
         }
-        Some((value << 5) | u128::try_from(digit).ok()?)
+        Some((value << 5) | u128::from(digit))
     })
 }
 
@@ -59,8 +76,7 @@ pub(crate) fn decode_bytes(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len().saturating_mul(5) / 8);
     let (mut held, mut bits) = (0_u32, 0_u32);
     for byte in text.bytes() {
-        let digit = ALPHABET.iter().position(|letter| *letter == byte)?;
-        held = (held << 5) | u32::try_from(digit).ok()?;
+        held = (held << 5) | u32::from(digit_of(byte)?);
         bits += 5;
         if bits >= 8 {
             bits -= 8;

@@ -80,11 +80,23 @@ macro_rules! ids {
             pub const fn as_u128(self) -> u128 {
                 self.0
             }
+
+            /// The text form, given to `then` without a trip to the heap.
+            fn with_text<T>(self, then: impl FnOnce(&str) -> T) -> T {
+                const PREFIX: &[u8] = concat!($kind, "_").as_bytes();
+                let mut text = [0_u8; PREFIX.len() + base32::LENGTH];
+                for (place, letter) in text.iter_mut().zip(PREFIX) {
+                    *place = *letter;
+                }
+                base32::encode_into(self.0, &mut text);
+                // ASCII all of it.
+                then(std::str::from_utf8(&text).unwrap_or_default())
+            }
         }
 
         impl std::fmt::Display for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                write!(f, concat!($kind, "_{}"), base32::encode(self.0))
+                self.with_text(|text| f.write_str(text))
             }
         }
 
@@ -106,7 +118,7 @@ macro_rules! ids {
 
         impl serde::Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
+                self.with_text(|text| serializer.serialize_str(text))
             }
         }
 

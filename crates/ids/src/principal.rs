@@ -116,7 +116,14 @@ fn system_name(name: &str) -> bool {
 
 impl serde::Serialize for Principal {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        match self {
+            Self::Agent(id) => id.serialize(serializer),
+            Self::Rule(id) => id.serialize(serializer),
+            Self::Sensor(id) => id.serialize(serializer),
+            Self::Service(id) => id.serialize(serializer),
+            Self::System(_) => serializer.collect_str(self),
+            Self::User(id) => id.serialize(serializer),
+        }
     }
 }
 

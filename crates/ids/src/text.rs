@@ -31,6 +31,10 @@ impl<const MAX: usize> Text<MAX> {
     /// The first `MAX` characters of the text, for what the platform itself writes.
     #[must_use]
     pub fn truncated(text: &str) -> Self {
+        if text.len() <= MAX && !text.as_bytes().contains(&0) {
+            // As most are: bytes are at least as many as characters.
+            return Self(text.to_owned());
+        }
         Self(text.chars().filter(|character| *character != '\0').take(MAX).collect())
     }
 

@@ -66,9 +66,20 @@ impl Digest {
     /// The 64 hex digits, without the prefix: for file names.
     #[must_use]
     pub fn to_hex(&self) -> String {
-        const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
-        let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or('0');
-        self.0.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+        self.with_text(|text| text.strip_prefix(PREFIX).unwrap_or_default().to_owned())
+    }
+
+    /// The text form, given to `then` without a trip to the heap.
+    fn with_text<T>(&self, then: impl FnOnce(&str) -> T) -> T {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'0');
+        let mut text = [0_u8; PREFIX.len() + 64];
+        let digits = self.0.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
+        for (place, letter) in text.iter_mut().zip(PREFIX.bytes().chain(digits)) {
+            *place = letter;
+        }
+        // ASCII all of it.
+        then(std::str::from_utf8(&text).unwrap_or_default())
     }
 
     /// The digest whose 64 lower-case hex digits these are.
@@ -112,7 +123,7 @@ impl Hasher {
 
 impl std::fmt::Display for Digest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{PREFIX}{}", self.to_hex())
+        self.with_text(|text| f.write_str(text))
     }
 }
 
@@ -131,7 +142,7 @@ impl std::str::FromStr for Digest {
 
 impl serde::Serialize for Digest {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        self.with_text(|text| serializer.serialize_str(text))
     }
 }
 

@@ -5,7 +5,6 @@ use crate::{Config, host::HostList};
 use api::{Attempt, Call, Credential, Door, Future, Origin, Problem, ProblemKind, Reply};
 use bytes::Bytes;
 use serde_json::Value;
-use std::fmt::Write as _;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -94,10 +93,11 @@ impl Shared {
     pub(crate) fn request_id(&self) -> String {
         let mut bytes = [0; 12];
         self.hooks.entropy().fill(&mut bytes);
-        let mut id = String::from("req_");
+        let mut id = String::with_capacity(28);
+        id.push_str("req_");
         for byte in bytes {
-            // Writing into a string cannot fail.
-            let _ = write!(id, "{byte:02x}");
+            let digits = [byte >> 4, byte & 15].map(|digit| char::from_digit(u32::from(digit), 16).unwrap_or('0'));
+            id.extend(digits);
         }
         id
     }

@@ -11,6 +11,9 @@ const POSSE_CALL: HeaderName = HeaderName::from_static("posse-call");
 const POSSE_OBLIGATIONS: HeaderName = HeaderName::from_static("posse-obligations");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
+/// How many headers an answer usually has.
+const HEADERS_USUAL: usize = 12;
+
 /// A JSON answer.
 pub(crate) fn json(status: StatusCode, body: &Value) -> Response<Body> {
     with_type(status, "application/json", body.to_string())
@@ -20,6 +23,8 @@ pub(crate) fn json(status: StatusCode, body: &Value) -> Response<Body> {
 pub(crate) fn with_type(status: StatusCode, kind: &'static str, body: impl Into<Body>) -> Response<Body> {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
+    // All that an answer usually carries, so that the map does not grow five times.
+    response.headers_mut().reserve(HEADERS_USUAL);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }

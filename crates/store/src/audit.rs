@@ -11,7 +11,7 @@ use crate::snapshot::{ReadError, Snapshot};
 use crate::statement;
 use crate::writer::{Errand, Undone};
 use futures::future::BoxFuture;
-use ids::{CallId, Owner, Timestamp};
+use ids::{CallId, Owner, Scope, Timestamp};
 
 /// The most items of one answer.
 const LIMIT_MAX: u32 = 4096;
@@ -46,14 +46,14 @@ pub struct TreeState {
     pub frontier: Vec<u8>,
 }
 
-/// A hash (or a tile of hashes) of a tree.
+/// A hash of a tree, or several that follow each other on one level.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Node {
     /// Height above the leaves.
     pub level: u8,
-    /// Place within the level.
+    /// Place of the first within the level.
     pub index: u64,
-    /// The bytes.
+    /// The bytes of all of them.
     pub hash: Vec<u8>,
 }
 
@@ -77,7 +77,7 @@ pub struct Advance {
     pub base_size: u64,
     /// The size that it reaches; at least `base_size`, at most what is committed.
     pub size: u64,
-    /// Nodes or tiles, new or in place of shorter ones; at most 1024.
+    /// Nodes, new ones; at most 1024.
     pub nodes: Vec<Node>,
     /// What the hasher needs to go on.
     pub frontier: Vec<u8>,
@@ -134,6 +134,21 @@ impl Store {
     pub async fn audit_backlog(&self) -> Result<Vec<TreeState>, ReadError> {
         let rows = self.readers.rows(statement::TREE_LIST, Vec::new()).await?;
         rows.iter().map(|row| Ok(self.shared.tree(row)?)).collect()
+    }
+
+    /// The bytes of a tree's leaves from index `from` on, without a gap, at most `limit` (at most 4096): for the one who
+    /// hashes them. From memory where they were committed a moment ago, and then only once.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn audit_leaves(&self, tree: Owner, from: u64, limit: u32) -> Result<Vec<Vec<u8>>, ReadError> {
+        let fresh = self.shared.fresh.take(tree, from, usize::try_from(limit).unwrap_or(usize::MAX));
+        if !fresh.is_empty() {
+            return Ok(fresh);
+        }
+        let stored = self.snapshot(Scope::Provider).leaves(tree, from, limit).await?;
+        let unbroken = (from..).zip(stored).take_while(|(index, leaf)| leaf.index == *index);
+        Ok(unbroken.map(|(_, leaf)| leaf.leaf).collect())
     }
 
     /// Store the next step of a tree's hashing. It commits together with the calls that wait.
@@ -197,7 +212,7 @@ impl Snapshot {
         Ok(rows.first().map(|row| row.blob(2)).transpose()?)
     }
 
-    /// Nodes of one level from index `from` on, at most `limit`, at most 4096.
+    /// Nodes of one level whose first place is `from` or later, at most `limit`, at most 4096.
     pub async fn nodes(&self, tree: Owner, level: u8, from: u64, limit: u32) -> Result<Vec<Node>, ReadError> {
         let asked = values![owner_text(tree), i64::from(level), number(from)?, i64::from(limit.min(LIMIT_MAX))];
         let rows = self.within(tree, statement::NODE_LIST, asked).await?;

@@ -11,6 +11,7 @@ mod config;
 mod engine;
 #[cfg(test)]
 mod fault_test;
+mod fresh;
 mod job;
 mod job_queue;
 mod lake_catalog;

@@ -10,8 +10,8 @@ pub(crate) const ROWS_MAX: usize = 64;
 
 const SIZES: [usize; 7] = [64, 32, 16, 8, 4, 2, 1];
 
-/// Rows that one statement writes, besides those of a question.
-const WRITTEN_SIZES: [usize; 8] = [256, 64, 32, 16, 8, 4, 2, 1];
+/// Rows that one statement writes. Dense where batches of calls are: each statement is a trip to the engine's thread.
+const WRITTEN_SIZES: [usize; 17] = [256, 128, 64, 48, 32, 24, 16, 12, 10, 8, 7, 6, 5, 4, 3, 2, 1];
 
 /// A statement whose middle is a list of tuples: `head ($1,$2),($3,$4) tail`.
 pub(crate) struct Bulk {

@@ -1,5 +1,6 @@
 //! What the writer tells everybody: health, generations, the number of the last batch, measurements.
 
+use crate::fresh::Fresh;
 use crate::recent::Recent;
 use ids::Owner;
 use std::collections::{HashMap, HashSet};
@@ -50,6 +51,8 @@ pub(crate) struct Shared {
     inner: Mutex<Inner>,
     /// Documents read lately.
     pub(crate) recent: Recent,
+    /// Leaves committed lately.
+    pub(crate) fresh: Fresh,
     health: watch::Sender<Health>,
     batches: watch::Sender<u64>,
 }
@@ -57,7 +60,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new() -> Self {
         let (health, batches) = (watch::Sender::new(Health::Ready), watch::Sender::new(0));
-        Self { inner: Mutex::default(), recent: Recent::default(), health, batches }
+        Self { inner: Mutex::default(), recent: Recent::default(), fresh: Fresh::default(), health, batches }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -95,6 +98,7 @@ impl Shared {
     }
 
     pub(crate) fn set_trees(&self, trees: &HashMap<Owner, u64>) {
+        self.fresh.clear();
         self.inner().trees.clone_from(trees);
     }
 

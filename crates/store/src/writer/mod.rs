@@ -21,7 +21,7 @@ use crate::resource::parse_owner;
 use crate::shared::{Health, Shared};
 use crate::statement;
 use errand::{Pending, Waiting};
-use ids::Entropy;
+use ids::{Entropy, Owner};
 use pace::Pace;
 use plan::{Books, Planner};
 use std::collections::HashSet;
@@ -67,6 +67,16 @@ struct Call {
 struct Batch {
     calls: Vec<Call>,
     errands: Vec<Box<dyn Waiting>>,
+}
+
+impl Batch {
+    /// The leaves of what went through, each with its place; taken out, since nobody else wants their bytes any more.
+    fn leaves(&mut self) -> impl Iterator<Item = (Owner, u64, Vec<u8>)> {
+        self.calls.iter_mut().flat_map(|Call { prepared, outcome, .. }| {
+            let places = outcome.iter().flatten().flat_map(|receipt| &receipt.leaves);
+            places.zip(&mut prepared.records).map(|(at, record)| (at.tree, at.index, std::mem::take(&mut record.leaf)))
+        })
+    }
 }
 
 /// The task that owns the writing connection.
@@ -297,7 +307,15 @@ impl Writer {
         })
     }
 
-    fn done(&mut self, books: Books, touched: &HashSet<&'static str>, batch: &Batch, held: Duration, whole: Duration) {
+    fn done(
+        &mut self,
+        books: Books,
+        touched: &HashSet<&'static str>,
+        batch: &mut Batch,
+        held: Duration,
+        whole: Duration,
+    ) {
+        self.shared.fresh.keep(batch.leaves());
         self.shared.grow_trees(&books.trees);
         self.books.leaf_seq = books.leaf_seq;
         self.books.message_seq = books.message_seq;
