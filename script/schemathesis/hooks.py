@@ -324,9 +324,47 @@ def run():
     return call("POST", "/v1/runs", {"agent": made, "tenant": TENANT, "case": case()})["id"]
 
 
+def connector():
+    """One that posts to a chat, with its secret."""
+    made = name("chat")
+    call("POST", "/v1/connectors", {"name": made, "shipped": "slack-message", "tenant": TENANT})
+    body = {"name": "bot_token", "tenant": TENANT, "value": "xoxb-0-1"}
+    call("POST", f"/v1/connectors/{made}/secrets", body)
+    return made
+
+
+def connector_at(**more):
+    return {"path": {"connector": connector()}, **more}
+
+
+def broken_glass(token=ADMIN, closed=False):
+    """A role that was taken in an emergency, in a tenant of its own."""
+    body = {"reason": "a test", "role": "responder"}
+    made = call("POST", f"/v1/tenants/{tenant()}/break-glass", body, token=token)["id"]
+    if closed:
+        call("POST", f"/v1/break-glass/{made}/close", token=token)
+    return made
+
+
+def lockdown():
+    return call("POST", f"/v1/tenants/{tenant()}/lockdowns", {"effects": ["respond"], "reason": "a test"})["id"]
+
+
+def lent():
+    return call("POST", "/v1/grants", {"client": "claude-code", "profile": "read", "tenant": TENANT})
+
+
+def in_a_day():
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 86400))
+
+
 # What stands in a path whose operation says nothing of its own below. Those of one line belong together.
 PATHS = {
     "agent": lambda: {"agent": agent(True)},
+    "break_glass": lambda: {"break_glass": broken_glass()},
+    "connector": lambda: {"tenant": TENANT, "connector": connector()},
+    "grant": lambda: {"grant": lent()["grant"]["id"]},
+    "lockdown": lambda: {"lockdown": lockdown()},
     "case": lambda: {"case": case()},
     "event": lambda: {"event": EVENT},
     "evidence": evidence,
@@ -384,6 +422,15 @@ def existing(value):
 # One example for each operation that needs objects: its path and, where the declared example names objects that do
 # not exist, what stands in their place.
 EXAMPLES = {
+    "approval_delegate": lambda: {"body": {"reason": "on leave", "to": user(), "until": in_a_day()}},
+    "break_glass_open": lambda: {"path": {"tenant": tenant()}},
+    "break_glass_review": lambda: {"path": {"break_glass": broken_glass(APPROVER, closed=True)}},
+    "connector_create": lambda: {"body": {"name": name("chat"), "shipped": "slack-message", "tenant": TENANT}},
+    "connector_delete": lambda: connector_at(query={"tenant": TENANT}),
+    "connector_get": lambda: connector_at(query={"tenant": TENANT}),
+    # The credential of this call is the refresh token itself: see before_call.
+    "grant_redeem": lambda: {"body": {"client": "claude-code"}},
+    "lockdown_engage": lambda: {"path": {"tenant": tenant()}},
     "agent_charter": lambda: {"path": {"agent": defined_agent()}},
     "agent_activate": lambda: {"path": {"agent": agent(False)}},
     "agent_get": lambda: {"path": {"agent": agent(False)}},
@@ -495,6 +542,9 @@ def positive(case):
 def before_call(context, case, kwargs):
     operation = label(case.operation)
     headers = case.headers
+    if operation == "grant_redeem" and case.body == {"client": "claude-code"} and headers is not None:
+        refresh = secret({"tokens": {"secret": lent()["tokens"]["refresh"]}})
+        headers["Authorization"] = f"Bearer {refresh}"
     # Generated cases reuse ids that answers held: the run's own user must outlive it.
     path = case.path_parameters or {}
     if path.get("user") == ME and case.method in ("POST", "PUT", "PATCH", "DELETE") and "tokens" not in case.path:

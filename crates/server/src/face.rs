@@ -113,13 +113,17 @@ impl Shared {
     /// Put a call through the door. It runs in a task of its own: a client that hangs up, or a time limit, ends the
     /// wait and never the call, so that nothing is ever half done.
     pub(crate) async fn put(&self, call: Call, permit: OwnedSemaphorePermit) -> Reply {
-        let (credential, origin) = (call.credential.clone(), call.origin.clone());
-        let call = match self.unwrapped(call) {
-            Ok(call) => call,
-            Err(problem) => {
-                let attempt = Attempt { operation: Some(CALL_OPERATION), credential, origin, problem };
-                return Reply::Refused(self.door.refused(attempt).await);
+        let call = if call.operation == CALL_OPERATION {
+            let (credential, origin) = (call.credential.clone(), call.origin.clone());
+            match self.unwrapped(call) {
+                Ok(call) => call,
+                Err(problem) => {
+                    let attempt = Attempt { operation: Some(CALL_OPERATION), credential, origin, problem };
+                    return Reply::Refused(self.door.refused(attempt).await);
+                }
             }
+        } else {
+            call
         };
         let door = self.door.clone();
         let request_id = call.origin.request_id.clone();
@@ -138,11 +142,8 @@ impl Shared {
         }
     }
 
-    /// The inner call of `operation.call`; any other call as it is.
+    /// The inner call of an `operation.call`.
     fn unwrapped(&self, mut call: Call) -> Result<Call, Problem> {
-        if call.operation != CALL_OPERATION {
-            return Ok(call);
-        }
         let Some(spec) = self.door.spec(CALL_OPERATION) else { return Ok(call) };
         spec.validate(&call.input)?;
         let inner = call.input.get("operation").and_then(Value::as_str).map(str::to_owned);

@@ -75,6 +75,9 @@ pub enum OpenError {
         /// The version that this program knows.
         known: i64,
     },
+    /// The writer's thread cannot be started.
+    #[error("the writer's thread cannot be started; the machine is out of threads or files")]
+    Thread(#[source] std::io::Error),
     /// A setting of the engine would lose acknowledged writes.
     #[error("`{setting}` is `{value}`; it must be `{wanted}`, or acknowledged writes could be lost")]
     Unsafe {

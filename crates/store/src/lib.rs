@@ -82,6 +82,18 @@ pub struct Remembered {
     pub expires_at: Timestamp,
 }
 
+/// Run the writer on a thread of its own. Each statement is a way to the engine's thread and back; on the runtime of the
+/// calls every way back would wait behind them, several times for each batch.
+fn apart(writer: writer::Writer) -> Result<(), OpenError> {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    // SQLite has no sockets; without them a wake is that of a thread and not of a poll.
+    let runtime = if writer.has_sockets() { runtime.enable_all() } else { runtime.enable_time() };
+    let runtime = runtime.build().map_err(OpenError::Thread)?;
+    let work = move || runtime.block_on(writer.run());
+    // It ends when the store is closed or its last handle is gone.
+    std::thread::Builder::new().name("posse-writer".to_owned()).spawn(work).map(drop).map_err(OpenError::Thread)
+}
+
 impl Store {
     /// Open the state, bring its schema up to date and start the writer. Needs a Tokio runtime.
     ///
@@ -106,7 +118,7 @@ impl Store {
         let (queue, orders) = mpsc::channel(config.queue_max.max(1));
         let chance = Arc::clone(&entropy);
         let writer = writer::Writer::new(connection, opener, orders, Arc::clone(&shared), chance, lock).await?;
-        tokio::spawn(writer.run());
+        apart(writer)?;
         Ok(Self { queue, readers, shared, clock, entropy, turns: job_queue::Turns::default() })
     }
 

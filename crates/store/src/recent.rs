@@ -3,20 +3,22 @@
 //! An entry is good only while nothing of its kind was committed since before it was read; the writer's generations
 //! tell, and they grow before a commit is answered. It must never outlive that: a stale document would be a stale right.
 
+use std::any::Any;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Bytes of documents that are kept at most.
 const BYTES_MAX: usize = 8 << 20;
 
 /// A document as the database holds it.
-#[derive(Debug)]
 pub(crate) struct Kept {
     pub(crate) owner: String,
     pub(crate) version: i64,
     pub(crate) body: String,
     pub(crate) created_at: i64,
     pub(crate) updated_at: i64,
+    /// The document as it was first asked for, so that the next look need not parse the text again.
+    pub(crate) parsed: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
 #[derive(Default)]
@@ -52,7 +54,8 @@ impl Recent {
 
     /// Keep what was read; `generation` is the kind's from before the reading.
     pub(crate) fn keep(&self, kind: &'static str, id: &str, generation: u64, document: &Arc<Kept>) {
-        let size = id.len().saturating_add(document.body.len()).saturating_add(200);
+        // The text, and about as much again for the document made of it.
+        let size = id.len().saturating_add(document.body.len().saturating_mul(2)).saturating_add(200);
         let mut inner = self.inner();
         if inner.bytes.saturating_add(size) > BYTES_MAX {
             *inner = Inner::default();
@@ -74,12 +77,14 @@ impl Recent {
 mod tests {
     use super::*;
 
+    fn kept_of(version: i64, body: String) -> Kept {
+        Kept { owner: String::new(), version, body, created_at: 0, updated_at: 0, parsed: OnceLock::new() }
+    }
+
     #[test]
     fn an_older_reading_never_replaces_a_newer_generation() {
         let recent = Recent::default();
-        let kept = |version| {
-            Arc::new(Kept { owner: String::new(), version, body: String::new(), created_at: 0, updated_at: 0 })
-        };
+        let kept = |version| Arc::new(kept_of(version, String::new()));
         recent.keep("user", "a", 1, &kept(1));
         assert_eq!(recent.get("user", "a", 1).map(|kept| kept.version), Some(1));
         assert!(recent.get("user", "a", 2).is_none());
@@ -95,7 +100,7 @@ mod tests {
         let recent = Recent::default();
         let body = "x".repeat(1 << 20);
         for number in 0..64 {
-            let kept = Kept { owner: String::new(), version: 1, body: body.clone(), created_at: 0, updated_at: 0 };
+            let kept = kept_of(1, body.clone());
             recent.keep("user", &number.to_string(), 0, &Arc::new(kept));
             assert!(recent.inner().bytes <= BYTES_MAX);
         }

@@ -9,7 +9,7 @@ use crate::rows::{Bulk, ROWS_MAX};
 use crate::shared::Shared;
 use crate::statement;
 use ids::{JobId, Owner, Scope, Timestamp};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 use thiserror::Error;
 
 /// The most items of one answer.
@@ -334,15 +334,21 @@ fn kept(row: &Row) -> Result<Kept, Fault> {
         body: row.text(3)?,
         created_at: row.int(4)?,
         updated_at: row.int(5)?,
+        parsed: OnceLock::new(),
     })
 }
 
 fn stored<R: Resource>(id: &str, kept: &Kept) -> Result<Stored<R>, ReadError> {
-    let value = serde_json::from_str(&kept.body).map_err(|source| ReadError::Corrupt {
-        kind: R::KIND,
-        id: id.to_owned(),
-        source,
-    })?;
+    let value = match kept.parsed.get().and_then(|parsed| parsed.downcast_ref::<R>()) {
+        Some(parsed) => parsed.clone(),
+        None => {
+            let corrupt = |source| ReadError::Corrupt { kind: R::KIND, id: id.to_owned(), source };
+            let value: R = serde_json::from_str(&kept.body).map_err(corrupt)?;
+            // Where another look was faster, or asked for another type, that one stays.
+            drop(kept.parsed.set(Box::new(value.clone())));
+            value
+        }
+    };
     Ok(Stored {
         value,
         version: kept.version,

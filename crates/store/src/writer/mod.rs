@@ -116,6 +116,11 @@ impl Writer {
         Ok(Self { connection, opener, books, queue, carried, pace, shared, entropy, _lock: lock })
     }
 
+    /// Whether its engine is reached over a socket.
+    pub(crate) const fn has_sockets(&self) -> bool {
+        matches!(self.connection, Some(Connection::Postgres(_)))
+    }
+
     /// Serve until every handle is gone or one asks to close.
     pub(crate) async fn run(mut self) {
         loop {
