@@ -64,7 +64,8 @@ pub struct NewSensor {
 pub struct SensorCreate {
     /// Whose.
     pub tenant: TenantId,
-    /// What people call it, for example the host's name.
+    /// What people call it, for example the host's name: at least one visible character.
+    #[schemars(regex(pattern = r"^[^\u0000]*\S[^\u0000]*$"))]
     pub name: Text<200>,
     /// Tags of the host, which policy may ask about, for example `crown-jewel`.
     #[serde(default)]
