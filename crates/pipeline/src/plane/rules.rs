@@ -49,6 +49,8 @@ pub(crate) struct Detectors {
 #[derive(Default)]
 pub(crate) struct Packs {
     all: Mutex<HashMap<String, Weak<Shared>>>,
+    /// Whole sets without rules of the tenant's own, by digest: tenants with the same packs run the same matchers.
+    sets: Mutex<HashMap<String, (Weak<Detectors>, RuleReport)>>,
 }
 
 fn load(prefix: &str, rules: &[RuleText]) -> (Pack, HashMap<String, Meta>) {
@@ -67,6 +69,27 @@ fn load(prefix: &str, rules: &[RuleText]) -> (Pack, HashMap<String, Meta>) {
 impl Packs {
     /// Compile a tenant's rules. What does not load is told in the report; the others run.
     pub(crate) fn compile(&self, rules: &RuleSet) -> (Option<Arc<Detectors>>, RuleReport) {
+        if !rules.rules.is_empty() {
+            return self.compile_alone(rules);
+        }
+        {
+            let sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((known, report)) = sets.get(&rules.digest)
+                && let Some(known) = known.upgrade()
+            {
+                return (Some(known), report.clone());
+            }
+        }
+        let (detectors, report) = self.compile_alone(rules);
+        if let Some(detectors) = &detectors {
+            let mut sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
+            sets.retain(|_, (known, _)| known.strong_count() > 0);
+            sets.insert(rules.digest.clone(), (Arc::downgrade(detectors), report.clone()));
+        }
+        (detectors, report)
+    }
+
+    fn compile_alone(&self, rules: &RuleSet) -> (Option<Arc<Detectors>>, RuleReport) {
         let shared: Vec<Arc<Shared>> = rules.packs.iter().map(|pack| self.shared(pack)).collect();
         let (own_pack, own) = load("own/", &rules.rules);
         let packs = shared.iter().map(|shared| Arc::clone(&shared.pack)).collect();
