@@ -164,3 +164,22 @@ impl Control {
         Ok(store::Checkpoint { size, note: note.into_bytes(), made_at })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashes_lie_in_runs_that_cross_no_tile() {
+        let leaves: Vec<Vec<u8>> = (0..700_u32).map(|leaf| leaf.to_be_bytes().to_vec()).collect();
+        let mut frontier = Frontier::default();
+        let (first, second) = leaves.split_at(300);
+        let nodes: Vec<Node> = [first, second].into_iter().flat_map(|step| appended(&mut frontier, step)).collect();
+        let places: Vec<(u8, u64, usize)> =
+            nodes.iter().map(|node| (node.level, node.index, node.hash.len() / 32)).collect();
+        assert_eq!(places, [(0, 0, 256), (0, 256, 44), (1, 0, 1), (0, 300, 212), (0, 512, 188), (1, 1, 1)]);
+        let stored: Vec<u8> = nodes.iter().filter(|node| node.level == 0).flat_map(|node| node.hash.clone()).collect();
+        let wanted: Vec<u8> = leaves.iter().flat_map(|leaf| *audit::leaf_hash(leaf).as_bytes()).collect();
+        assert_eq!(stored, wanted);
+    }
+}
