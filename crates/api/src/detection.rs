@@ -39,6 +39,9 @@ pub struct Detection {
     pub entities: Vec<String>,
     /// The technique's ids (MITRE ATT&CK), for example `T1059.001`.
     pub techniques: Vec<String>,
+    /// The retro-hunt (its job) that found it afterwards; absent where the rule ran when the events came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retro_hunt: Option<String>,
     /// The finding in OCSF; only from `detection.get`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ocsf: Option<Value>,

@@ -1,6 +1,6 @@
 //! The lake itself: what it holds, how long it is kept, and its upkeep.
 
-use crate::{Detection, Etag, Job, Meta, Method, Operation, Provenance, Slug, example, operation::declare};
+use crate::{Etag, Job, Meta, Method, Operation, Slug, example, operation::declare};
 use ids::{List, TenantId, Text, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -186,24 +186,6 @@ pub struct Erased {
     pub rows_removed: u64,
     /// Rows that a legal hold keeps.
     pub rows_held: u64,
-}
-
-/// What a rule finds in what the lake holds.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct Backtest {
-    /// The first findings; at most as many as were asked for.
-    pub items: Vec<Detection>,
-    /// Findings in all.
-    pub findings: u64,
-    /// Events that were looked at.
-    pub events: u64,
-    /// Whether every event of the range was looked at.
-    pub complete: bool,
-    /// Why it is not complete.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cut: Option<crate::Cut>,
-    /// What the answer was made of.
-    pub provenance: Provenance,
 }
 
 declare! {

@@ -8,6 +8,7 @@ mod action;
 mod agent;
 mod approval;
 mod audit;
+mod backtest;
 mod break_glass;
 mod call;
 mod case;
@@ -36,6 +37,7 @@ mod policy;
 mod problem;
 mod role;
 mod rule;
+mod rule_metrics;
 mod run;
 mod secret;
 mod sensor;
@@ -55,8 +57,8 @@ pub use operation::{Effect, Meta, Method, Obligation, Operation};
 pub use operations::specs;
 pub use page::{Etag, Limit, Page};
 pub use plane::{
-    BacktestAsk, Bounds, DataPlane, Delivered, Delivery, Keep, Protocol, Pushback, RuleFault, RulePack, RuleReport,
-    RuleSet, RuleText, SourceSetup, SyslogStream, TenantSetup, Told, TurnedAway,
+    BacktestAsk, Bounds, DataPlane, Delivered, Delivery, Keep, LogSourceName, Protocol, Pushback, RuleFault, RulePack,
+    RuleReport, RuleSet, RuleText, SourceSetup, SyslogStream, TenantSetup, Told, TurnedAway,
 };
 pub use problem::{Fault, Problem, ProblemKind};
 pub use secret::Secret;
@@ -67,6 +69,7 @@ pub use action::*;
 pub use agent::*;
 pub use approval::*;
 pub use audit::*;
+pub use backtest::*;
 pub use break_glass::*;
 pub use case::*;
 pub use case_work::*;
@@ -86,6 +89,7 @@ pub use pack::*;
 pub use policy::*;
 pub use role::*;
 pub use rule::*;
+pub use rule_metrics::*;
 pub use run::*;
 pub use sensor::*;
 pub use service_key::*;

@@ -6,10 +6,10 @@
 //! tasks.
 
 use crate::{
-    Backtest, Compacted, Detection, DetectionGet, DetectionList, Detections, EntityPrevalence, Erased, Estimate, Event,
-    EventEstimate, EventExport, EventFields, EventFiles, EventGet, EventHistogram, EventProcessTree, EventQuery,
-    EventRows, EventSearch, EventTail, EventValues, Fields, Future, Histogram, LakeStatus, MappingTest, Prevalences,
-    Problem, ProblemKind, ProcessTree, SourceHealth, Values,
+    Backtest, Compacted, DataPresence, Detection, DetectionGet, DetectionList, Detections, EntityPrevalence, Erased,
+    Estimate, Event, EventEstimate, EventExport, EventFields, EventFiles, EventGet, EventHistogram, EventProcessTree,
+    EventQuery, EventRows, EventSearch, EventTail, EventValues, Fields, Future, Histogram, LakeStatus, MappingTest,
+    Prevalences, Problem, ProblemKind, ProcessTree, RetroHunted, SourceHealth, Values,
 };
 use ids::{EventId, RuleId, Scope, TenantId, Text, Timestamp};
 use std::collections::BTreeSet;
@@ -306,10 +306,25 @@ pub struct RuleReport {
 pub struct BacktestAsk {
     /// The rule.
     pub rule: RuleText,
+    /// What is loaded with it: exceptions of the tenant.
+    pub beside: Vec<RuleText>,
     /// Events at or after this instant.
     pub since: Timestamp,
     /// Events before this instant.
     pub until: Timestamp,
+    /// Every record is read, also where columns and filters say that it cannot match.
+    pub exhaustive: bool,
+}
+
+/// A log source as rules name one.
+#[derive(Clone, Debug, Eq, PartialEq, Ord, PartialOrd)]
+pub struct LogSourceName {
+    /// Such as `windows`.
+    pub product: Option<String>,
+    /// Such as `process_creation`.
+    pub category: Option<String>,
+    /// Such as `security`.
+    pub service: Option<String>,
 }
 
 /// The data plane. See the module's head.
@@ -493,13 +508,36 @@ pub trait DataPlane: Send + Sync {
     /// nobody takes what a restart has not read again yet for what never was.
     fn recovered(&self) -> Future<'_, ()>;
 
-    /// Run a rule over what the lake holds.
+    /// Run a rule over what the lake holds; nothing is stored. `told` is as for [`DataPlane::compact`].
     fn backtest<'a>(
         &'a self,
         scope: &'a Scope,
         ask: &'a BacktestAsk,
         bounds: &'a Bounds,
+        told: &'a (dyn Fn(u32, &str) -> bool + Send + Sync),
     ) -> Future<'a, Result<Backtest, Problem>>;
+
+    /// Whether a tenant's data of the last days has these log sources; one answer for each, in their order.
+    fn log_sources<'a>(
+        &'a self,
+        tenant: TenantId,
+        asked: &'a [LogSourceName],
+        bounds: &'a Bounds,
+    ) -> Future<'a, Result<Vec<DataPresence>, Problem>>;
+
+    /// What that would read. Reads the catalog only.
+    fn backtest_estimate(&self, scope: &Scope, ask: &BacktestAsk) -> Result<Estimate, Problem>;
+
+    /// Run a rule over what the lake holds of a tenant, and store what it finds as detections of `hunt`, but for what is
+    /// stored already. Their number is bounded. May be called again after a crash: nothing is stored twice.
+    fn retro_hunt<'a>(
+        &'a self,
+        tenant: TenantId,
+        ask: &'a BacktestAsk,
+        hunt: &'a str,
+        time_max: Duration,
+        told: &'a (dyn Fn(u32, &str) -> bool + Send + Sync),
+    ) -> Future<'a, Result<RetroHunted, Problem>>;
 
     /// Merge small files (all of the scope's, or those for which it is time), remove what is past its time and on no hold.
     /// Called by a job; `told` is called now and then with how far it is (0 to 1000) and answers false where it should stop.

@@ -88,6 +88,9 @@ pub struct Rule {
     /// Number of the version that runs; absent while none does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running_version: Option<u32>,
+    /// How many days the retro-hunt goes back when a version goes live, 0 for none; absent where the tenant's holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retro_hunt_days: Option<u32>,
     /// The text of the version shown.
     pub text: RuleYaml,
     /// Its digest: SHA-256, hexadecimal.
@@ -209,11 +212,19 @@ pub enum RuleStep {
 }
 
 /// Let the newest version of a rule run, with consequences. Its tests must pass.
+///
+/// What it would have found in the last days is then looked for and stored as by `rule.retro_hunt`, over as many days as
+/// the rule says, or else its tenant (`tenant.update`), or else 7; a job of kind `rule.retro_hunt` tells what it came to.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RuleEnable {
     /// Which rule.
     pub rule: RuleId,
+    /// How many days the retro-hunt goes back, now and whenever a version of this rule goes live: 0 for none, at most 90;
+    /// where nothing is said, as it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 90))]
+    pub retro_hunt_days: Option<u32>,
     /// Only if the rule still has this version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub if_match: Option<Etag>,
@@ -470,11 +481,11 @@ pub struct RuleExplain {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DataPresence {
-    /// No source of the tenant can provide it.
+    /// None of the last 7 days' records is of it.
     Absent,
-    /// A source of the tenant provides it.
+    /// Records of the last 7 days are of it.
     Present,
-    /// The platform cannot tell.
+    /// None of a sample of the last 7 days' records is of it.
     Unknown,
 }
 
@@ -485,8 +496,10 @@ pub struct TechniqueCoverage {
     pub technique: String,
     /// How many rules that run name it.
     pub rules: u32,
-    /// How many of them have data.
+    /// How many of them have data: records of all their log sources came in during the last 7 days.
     pub rules_with_data: u32,
+    /// How many of them have none: no record of one of their log sources came in during the last 7 days.
+    pub rules_without_data: u32,
     /// Their log sources, such as `windows/process_creation`, and whether their data comes in.
     pub logsources: Vec<LogSourceCoverage>,
 }
@@ -505,10 +518,16 @@ pub struct LogSourceCoverage {
 pub struct Coverage {
     /// Rules that run.
     pub rules: u32,
+    /// Of these, rules that have data: records of all their log sources came in during the last 7 days.
+    pub rules_with_data: u32,
+    /// Of these, rules that wait for data that does not come.
+    pub rules_without_data: u32,
     /// Of these, rules that name no technique.
     pub untagged: u32,
     /// By technique.
     pub techniques: Vec<TechniqueCoverage>,
+    /// Every log source that a rule needs, and whether its data comes in.
+    pub logsources: Vec<LogSourceCoverage>,
 }
 
 /// Which ATT&CK techniques the rules that run in a tenant look for, and for which of them data comes in.
@@ -582,23 +601,55 @@ pub struct RuleImport {
     pub files: List<RuleFile, 150>,
 }
 
+/// In which form rules are exported.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RuleForm {
+    /// As SigmaHQ writes rules: its keys in its order, what only this platform knows left out and told.
+    Sigmahq,
+    /// One SELECT over the lake's `events` for each form of records that the rule is asked about; for `event.query`.
+    Sql,
+    /// As the rules were written.
+    #[default]
+    Written,
+}
+
+/// Something about an exported file.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct RuleExportNote {
+    /// The file.
+    pub file: String,
+    /// Where the file says less than the rule, or why there is none.
+    pub note: String,
+}
+
 /// Rules as text.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RuleExported {
-    /// One file for each rule: `ID.yml`.
+    /// One file for each rule: `ID.yml`; as SQL `ID.FORM.sql`.
     pub files: Vec<RuleFile>,
+    /// Rules that cannot be said in the form, and why.
+    pub left_out: Vec<RuleExportNote>,
+    /// Where a file says less than its rule.
+    pub notes: Vec<RuleExportNote>,
     /// Give this as `cursor` to get the rest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_cursor: Option<String>,
 }
 
-/// Export the newest versions of a tenant's or the provider's rules as Sigma files.
+/// Export the newest versions of a tenant's or the provider's rules: as Sigma files, as SigmaHQ's, or as SQL.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RuleExport {
     /// Whose; where nothing is said, of the caller's own tenant or the provider.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<TenantId>,
+    /// Only this rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<RuleId>,
+    /// In which form; as written where nothing is said.
+    #[serde(default)]
+    pub form: RuleForm,
     /// How many at most.
     #[serde(default)]
     pub limit: Limit,

@@ -130,6 +130,9 @@ pub struct Tenant {
     pub tags: Vec<Tag>,
     /// Whether its work goes on.
     pub state: TenantState,
+    /// How many days the retro-hunt of a rule that goes live looks back, 0 for none; absent: 7.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retro_hunt_days: Option<u32>,
     /// When it was made.
     pub created_at: Timestamp,
     /// Its version; send it back as `if_match` to change exactly this one.
@@ -192,6 +195,11 @@ pub struct TenantUpdate {
     /// New tags, in place of all old ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tags: Option<List<Tag, 50>>,
+    /// How many days the retro-hunt of a rule that goes live looks back: 0 for none, at most 90. A rule's own word comes
+    /// first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 90))]
+    pub retro_hunt_days: Option<u32>,
     /// Change only if the tenant still has this version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub if_match: Option<Etag>,

@@ -1,5 +1,8 @@
 //! Jobs: durable background work, visible and stoppable.
 
+//!
+//! [`Leased`] is the work of one job under way: it tells how far it is, and hears that it shall end.
+
 use crate::admission::{Admitted, Look};
 use crate::context::Control;
 use crate::outcome::Outcome;
@@ -8,7 +11,60 @@ use crate::registry::Handle;
 use crate::target::Target;
 use api::{JobCancel, JobGet, JobList, JobState, Page};
 use ids::JobId;
-use store::{Approval, ApprovalState, Changes, Job, JobPage};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use store::{Approval, ApprovalState, Changes, Job, JobPage, Lease};
+use tokio::sync::watch;
+
+/// The work of one job under way.
+pub(crate) struct Leased {
+    going: AtomicBool,
+    reached: Mutex<(u32, String)>,
+}
+
+impl Leased {
+    pub(crate) fn new() -> Self {
+        Self { going: AtomicBool::new(true), reached: Mutex::default() }
+    }
+
+    /// How far it is, in parts of a thousand and words; whether it shall go on.
+    pub(crate) fn told(&self, permille: u32, text: &str) -> bool {
+        *self.reached.lock().unwrap_or_else(PoisonError::into_inner) = (permille.min(1000), text.to_owned());
+        self.goes_on()
+    }
+
+    /// False where the job was cancelled, its lease is lost or the platform ends.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.going.load(Ordering::Acquire)
+    }
+}
+
+impl Control {
+    /// Do the work of a job while its lease is kept alive beside it; the lease's loss (a cancelled job) tells it to end.
+    pub(crate) async fn while_leased<T>(
+        &self,
+        lease: &Lease,
+        length: Duration,
+        leased: &Leased,
+        stop: &mut watch::Receiver<bool>,
+        work: impl Future<Output = T>,
+    ) -> T {
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                _ = stop.changed(), if leased.goes_on() => leased.going.store(false, Ordering::Release),
+                () = tokio::time::sleep(length / 4) => {
+                    let (permille, text) = leased.reached.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                    if self.store.jobs().heartbeat(lease, length, Some((permille, &text))).await.is_err() {
+                        leased.going.store(false, Ordering::Release);
+                    }
+                }
+            }
+        }
+    }
+}
 
 fn wire(job: Job) -> api::Job {
     api::Job {

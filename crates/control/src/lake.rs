@@ -3,6 +3,7 @@
 
 use crate::admission::{Admitted, Look};
 use crate::context::Control;
+use crate::job::Leased;
 use crate::outcome::{After, Outcome};
 use crate::refusal::Refusal;
 use crate::registry::Handle;
@@ -198,7 +199,7 @@ impl Handle<LakeErase> for Control {
 }
 
 /// A job as the caller sees it.
-fn queued(job: NewJob, tenant: Option<TenantId>, now: Timestamp) -> Outcome<api::Job> {
+pub(crate) fn queued(job: NewJob, tenant: Option<TenantId>, now: Timestamp) -> Outcome<api::Job> {
     let told = api::Job {
         id: job.id,
         tenant,
@@ -338,37 +339,19 @@ impl Control {
         stop: &mut tokio::sync::watch::Receiver<bool>,
     ) -> Result<Value, api::Problem> {
         let scope = Scope::from(lease.job.owner);
-        let going = std::sync::atomic::AtomicBool::new(true);
-        let reached = std::sync::Mutex::new((0_u32, String::new()));
-        let told = |permille: u32, text: &str| {
-            *reached.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = (permille.min(1000), text.to_owned());
-            going.load(std::sync::atomic::Ordering::Acquire)
-        };
+        let leased = Leased::new();
+        let told = |permille: u32, text: &str| leased.told(permille, text);
         let due_only = lease.job.payload.get("due").and_then(Value::as_bool).unwrap_or(false);
         let erased = lease.job.payload.get("tenant").and_then(Value::as_str).and_then(|tenant| tenant.parse().ok());
-        let mut work: api::Future<'_, Result<Value, api::Problem>> = Box::pin(async {
+        let work = async {
             let done = match (kind, erased) {
                 (ERASE_JOB, Some(tenant)) => serde_json::to_value(plane.erase(tenant, &told).await?),
                 _ => serde_json::to_value(plane.compact(&scope, due_only, &told).await?),
             };
             // Numbers always have a JSON form.
             Ok(done.unwrap_or_default())
-        });
-        loop {
-            tokio::select! {
-                done = &mut work => return done,
-                _ = stop.changed(), if going.load(std::sync::atomic::Ordering::Acquire) => {
-                    going.store(false, std::sync::atomic::Ordering::Release);
-                }
-                () = tokio::time::sleep(COMPACT_LEASE / 4) => {
-                    let (permille, text) =
-                        reached.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-                    if self.store.jobs().heartbeat(lease, COMPACT_LEASE, Some((permille, &text))).await.is_err() {
-                        going.store(false, std::sync::atomic::Ordering::Release);
-                    }
-                }
-            }
-        }
+        };
+        self.while_leased(lease, COMPACT_LEASE, &leased, stop, work).await
     }
 }
 

@@ -235,6 +235,7 @@ impl Control {
             tokio::spawn(self.clone().reconcile(stopped.clone())),
             tokio::spawn(self.clone().sequence_forever(stopped.clone())),
             tokio::spawn(self.clone().look_after_the_lake(stopped.clone())),
+            tokio::spawn(self.clone().run_rules_back(stopped.clone())),
             tokio::spawn(self.clone().drive_runs(stopped.clone())),
             tokio::spawn(self.clone().watch_actions(stopped.clone())),
         ];

@@ -32,6 +32,7 @@ pub(crate) fn wire(control: &Control, head: &Stored<Rule>, version: &RuleVersion
         state: state_wire(head.value.state),
         version: version.version,
         running_version: head.value.running,
+        retro_hunt_days: head.value.retro_hunt_days,
         text: Text::truncated(&version.text),
         digest: Text::truncated(&version.digest),
         author: version.author.clone(),
@@ -147,6 +148,7 @@ impl Handle<RuleCreate> for Control {
             running: None,
             shadow: false,
             backtested: None,
+            retro_hunt_days: None,
         };
         let tests = test_values(&input.tests);
         let version = version_by(admitted, &head, input.text.into_string(), input.comment.into_string(), tests);
@@ -304,8 +306,13 @@ impl Handle<RuleEnable> for Control {
         let version = version_of(&admitted.snapshot, input.rule, before.value.newest).await?;
         check_tests(&RuleText::stored(&version.text)?, &version, false)?;
         let running = Some(before.value.newest);
-        let head = Rule { state: RuleState::Live, running, shadow: false, ..before.value.clone() };
-        replaced(admitted, &before, head, &version, Changes::new())
+        let retro_hunt_days = input.retro_hunt_days.or(before.value.retro_hunt_days);
+        let head = Rule { state: RuleState::Live, running, shadow: false, retro_hunt_days, ..before.value.clone() };
+        let mut changes = Changes::new();
+        if let Some(hunt) = self.hunt_of(admitted, &head).await? {
+            changes.enqueue(hunt);
+        }
+        replaced(admitted, &before, head, &version, changes)
     }
 }
 

@@ -97,6 +97,7 @@ async fn as_drafts(
                 running: None,
                 shadow: false,
                 backtested: None,
+                retro_hunt_days: None,
             };
             changes.create(&head).create(&version_by(admitted, &head, one.text, comment, Vec::new()));
             report.loaded = report.loaded.saturating_add(1);

@@ -83,17 +83,23 @@ impl RuleStock {
         Ok(Self { provider, own, packs, assigned, exceptions, versions })
     }
 
-    /// What runs in a tenant now.
-    pub(crate) fn set_of(&self, tenant: TenantId, now: Timestamp) -> RuleSet {
-        let mut rules = self.own.get(&tenant).cloned().unwrap_or_default();
-        let exceptions = self.exceptions.get(&tenant).into_iter().flatten();
-        rules.extend(exceptions.filter(|one| one.expires_at > now).map(|one| api::RuleText {
+    /// The exceptions that hold in a tenant now.
+    pub(crate) fn exceptions_of(&self, tenant: TenantId, now: Timestamp) -> Vec<api::RuleText> {
+        let own = self.exceptions.get(&tenant).into_iter().flatten();
+        let text = |one: &RuleException| api::RuleText {
             id: None,
             name: one.id.to_string(),
             digest: Digest::of(one.text.as_bytes()).to_hex(),
             text: one.text.clone(),
             shadow: false,
-        }));
+        };
+        own.filter(|one| one.expires_at > now).map(text).collect()
+    }
+
+    /// What runs in a tenant now.
+    pub(crate) fn set_of(&self, tenant: TenantId, now: Timestamp) -> RuleSet {
+        let mut rules = self.own.get(&tenant).cloned().unwrap_or_default();
+        rules.extend(self.exceptions_of(tenant, now));
         rules.sort_by(|one, other| one.name.cmp(&other.name));
         let assigned = self.assigned.get(&tenant).map(Vec::as_slice).unwrap_or_default();
         let mut on: BTreeSet<RulePackId> = [shipped_id()].into();

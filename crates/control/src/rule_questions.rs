@@ -1,4 +1,4 @@
-//! Questions to rules that change nothing: lint, test, explain, coverage, export.
+//! Questions to rules that change nothing: lint, test, explain, coverage.
 
 use crate::admission::{Admitted, Look};
 use crate::context::Control;
@@ -10,16 +10,13 @@ use crate::rule_live::RuleStock;
 use crate::rule_text::{RuleText, remarks};
 use crate::target::Target;
 use api::{
-    Coverage, DataPresence, LogSourceCoverage, Page, RuleCoverage, RuleExplain, RuleExplanations, RuleExport,
-    RuleExported, RuleFile, RuleLint, RuleRemarks, RuleTest, RuleTestReport, TechniqueCoverage,
+    Coverage, DataPresence, LogSourceCoverage, LogSourceName, RuleCoverage, RuleExplain, RuleExplanations, RuleLint,
+    RuleRemarks, RuleTest, RuleTestReport, TechniqueCoverage,
 };
 use detection::sigma::LogSource;
-use ids::{Scope, Text};
+use ids::Scope;
 use std::collections::{BTreeMap, BTreeSet};
 use store::{Rule, Stored};
-
-/// Bytes of one page of an export: under what one answer may weigh.
-const EXPORT_BYTES_MAX: usize = 768 << 10;
 
 impl Handle<RuleLint> for Control {
     async fn resolve(&self, look: &Look<'_>, _: &RuleLint) -> Result<Target, Refusal> {
@@ -59,31 +56,6 @@ impl Handle<RuleExplain> for Control {
     }
 }
 
-impl Handle<RuleExport> for Control {
-    async fn resolve(&self, look: &Look<'_>, input: &RuleExport) -> Result<Target, Refusal> {
-        Ok(Target::place(look.place(input.tenant).await?))
-    }
-
-    async fn handle(&self, admitted: &Admitted<'_>, input: RuleExport) -> Result<Outcome<RuleExported>, Refusal> {
-        let owner = Some(admitted.target.owner);
-        let heads: Page<Stored<Rule>> = admitted.page(owner, None, input.limit, input.cursor.as_ref(), Ok).await?;
-        let (mut files, mut bytes, mut cut) = (Vec::new(), 0_usize, None);
-        let mut last: Option<String> = None;
-        for head in &heads.items {
-            let version = version_of(&admitted.snapshot, head.value.id, head.value.newest).await?;
-            bytes = bytes.saturating_add(version.text.len());
-            if bytes > EXPORT_BYTES_MAX && last.is_some() {
-                cut = last.as_deref().map(|last| admitted.cursor(last));
-                break;
-            }
-            last = Some(head.value.id.to_string());
-            let name = Text::truncated(&format!("{}.yml", head.value.sigma_id.replace(['/', '\\'], "_")));
-            files.push(RuleFile { name, text: Text::truncated(&version.text) });
-        }
-        Ok(Outcome::answer(RuleExported { files, next_cursor: cut.or(heads.next_cursor) }))
-    }
-}
-
 impl Handle<RuleCoverage> for Control {
     async fn resolve(&self, look: &Look<'_>, input: &RuleCoverage) -> Result<Target, Refusal> {
         look.tenant(input.tenant).await?;
@@ -99,7 +71,16 @@ impl Handle<RuleCoverage> for Control {
             table.add(&text.text);
         }
         set.rules.iter().for_each(|text| table.add(&text.text));
-        Ok(Outcome::answer(table.finish()))
+        let asked: Vec<LogSourceName> = table.sources.iter().cloned().collect();
+        let present = match &self.plane {
+            Some(plane) => {
+                let (bounds, _turn) = (admitted.bounds(1, None)?, admitted.turn().await?);
+                plane.log_sources(input.tenant, &asked, &bounds).await?
+            }
+            None => Vec::new(),
+        };
+        let present: BTreeMap<LogSourceName, DataPresence> = asked.into_iter().zip(present).collect();
+        Ok(Outcome::answer(table.finish(&present)))
     }
 }
 
@@ -108,7 +89,11 @@ impl Handle<RuleCoverage> for Control {
 struct CoverageTable {
     rules: u32,
     untagged: u32,
-    techniques: BTreeMap<String, (u32, BTreeSet<String>)>,
+    /// By technique, for each rule the log sources that it needs.
+    techniques: BTreeMap<String, Vec<BTreeSet<LogSourceName>>>,
+    /// All log sources, and those of each rule.
+    sources: BTreeSet<LogSourceName>,
+    needs: Vec<BTreeSet<LogSourceName>>,
 }
 
 impl CoverageTable {
@@ -123,23 +108,38 @@ impl CoverageTable {
         if techniques.is_empty() {
             self.untagged = self.untagged.saturating_add(1);
         }
-        let sources: BTreeSet<String> = rules.iter().map(|rule| logsource_name(&rule.logsource)).collect();
+        let sources: BTreeSet<LogSourceName> = rules.iter().map(|rule| source_of(&rule.logsource)).collect();
+        self.sources.extend(sources.iter().cloned());
         for technique in techniques {
-            let (count, known) = self.techniques.entry(technique).or_default();
-            *count = count.saturating_add(1);
-            known.extend(sources.iter().cloned());
+            self.techniques.entry(technique).or_default().push(sources.clone());
         }
+        self.needs.push(sources);
     }
 
-    fn finish(self) -> Coverage {
-        let techniques = self.techniques.into_iter().map(|(technique, (rules, sources))| {
-            let logsources: Vec<LogSourceCoverage> = sources
-                .into_iter()
-                .map(|logsource| LogSourceCoverage { logsource, data: DataPresence::Unknown })
-                .collect();
-            TechniqueCoverage { technique, rules, rules_with_data: 0, logsources }
+    fn finish(self, present: &BTreeMap<LogSourceName, DataPresence>) -> Coverage {
+        let data = |source: &LogSourceName| present.get(source).copied().unwrap_or(DataPresence::Unknown);
+        let has = |sources: &BTreeSet<LogSourceName>| sources.iter().all(|one| data(one) == DataPresence::Present);
+        let lacks = |sources: &BTreeSet<LogSourceName>| sources.iter().any(|one| data(one) == DataPresence::Absent);
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let told = |source: &LogSourceName| LogSourceCoverage { logsource: logsource_name(source), data: data(source) };
+        let techniques = self.techniques.into_iter().map(|(technique, rules)| {
+            let sources: BTreeSet<&LogSourceName> = rules.iter().flatten().collect();
+            TechniqueCoverage {
+                technique,
+                rules: number(rules.len()),
+                rules_with_data: number(rules.iter().filter(|sources| has(sources)).count()),
+                rules_without_data: number(rules.iter().filter(|sources| lacks(sources)).count()),
+                logsources: sources.into_iter().map(told).collect(),
+            }
         });
-        Coverage { rules: self.rules, untagged: self.untagged, techniques: techniques.collect() }
+        Coverage {
+            rules: self.rules,
+            rules_with_data: number(self.needs.iter().filter(|sources| has(sources)).count()),
+            rules_without_data: number(self.needs.iter().filter(|sources| lacks(sources)).count()),
+            untagged: self.untagged,
+            techniques: techniques.collect(),
+            logsources: self.sources.iter().map(told).collect(),
+        }
     }
 }
 
@@ -150,7 +150,12 @@ fn technique(tag: &str) -> Option<String> {
     number.starts_with(|first: char| first.is_ascii_digit()).then(|| format!("T{number}"))
 }
 
-fn logsource_name(source: &LogSource) -> String {
+fn source_of(source: &LogSource) -> LogSourceName {
+    let (product, category, service) = (source.product.clone(), source.category.clone(), source.service.clone());
+    LogSourceName { product, category, service }
+}
+
+fn logsource_name(source: &LogSourceName) -> String {
     let parts = [&source.product, &source.category, &source.service];
     parts.into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join("/")
 }

@@ -27,6 +27,7 @@ pub(crate) fn wire(stored: Stored<Tenant>) -> Result<api::Tenant, Refusal> {
             store::TenantState::Active => TenantState::Active,
             store::TenantState::Suspended => TenantState::Suspended,
         },
+        retro_hunt_days: value.retro_hunt_days,
         created_at,
         etag: Etag::of(version),
     })
@@ -72,6 +73,7 @@ impl Handle<TenantCreate> for Control {
             display_name,
             tags: tag_texts(input.tags),
             state: store::TenantState::Active,
+            retro_hunt_days: None,
         };
         let mut changes = Changes::new();
         changes.create(&tenant);
@@ -129,6 +131,7 @@ impl Handle<TenantUpdate> for Control {
         if let Some(tags) = input.tags {
             tenant.tags = tag_texts(tags);
         }
+        tenant.retro_hunt_days = input.retro_hunt_days.or(tenant.retro_hunt_days);
         replace(&before, tenant, admitted)
     }
 }

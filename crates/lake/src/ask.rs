@@ -324,7 +324,7 @@ pub(crate) fn answer(found: &Batches, rows_max: usize, offset: u64) -> Answer {
     }
 }
 
-fn provenance(view: &View) -> Provenance {
+pub(crate) fn provenance(view: &View) -> Provenance {
     let read = |number: &std::sync::atomic::AtomicU64| number.load(Ordering::Relaxed);
     Provenance {
         snapshot: view.snapshot.number,
@@ -355,7 +355,7 @@ pub(crate) fn planned(error: &DataFusionError) -> AskError {
 }
 
 /// What running says.
-fn run_error(error: &DataFusionError) -> AskError {
+pub(crate) fn run_error(error: &DataFusionError) -> AskError {
     match error.find_root() {
         DataFusionError::ResourcesExhausted(_) => AskError::Memory,
         DataFusionError::Internal(text) => AskError::Internal(bounded(text)),

@@ -169,7 +169,11 @@ impl Lake {
     /// What cannot be read in the search.
     pub fn estimate(&self, part: &Part) -> Result<Estimate, AskError> {
         let condition = condition(&part.query, part.from, part.to)?;
-        let prune = Prune::of(&condition.into_iter().collect::<Vec<_>>());
+        Ok(self.estimate_of(&part.scope, &Prune::of(&condition.into_iter().collect::<Vec<_>>())))
+    }
+
+    /// What would be read of a scope where so much is known of the rows that are wanted.
+    pub(crate) fn estimate_of(&self, scope: &Scope, prune: &Prune) -> Estimate {
         let snapshot = self.inner.current.get();
         let mut estimate = Estimate::default();
         for file in snapshot.files.values() {
@@ -187,8 +191,9 @@ impl Lake {
             for (number, run) in file.row_groups.iter().enumerate() {
                 let tenant = run.tenant.to_string();
                 let set = sets.as_ref().and_then(|sets| sets.get(number)).and_then(Option::as_ref);
-                let facts = RunFacts { file, run, tenant: &tenant, set, columns: &columns };
-                if part.scope.covers(Owner::Tenant(run.tenant)) && prune.may(&facts) {
+                let else_regular = sets.is_none();
+                let facts = RunFacts { file, run, tenant: &tenant, set, columns: &columns, else_regular };
+                if scope.covers(Owner::Tenant(run.tenant)) && prune.may(&facts) {
                     estimate.row_groups += 1;
                     estimate.rows += run.rows;
                     estimate.bytes_max += run.bytes;
@@ -197,10 +202,10 @@ impl Lake {
             estimate.files += u64::from(estimate.row_groups > before);
         }
         for batch in snapshot.hot.iter().filter(|batch| prune.may(&***batch)) {
-            let ours = batch.tenants.iter().filter(|tenant| part.scope.covers(Owner::Tenant(**tenant)));
+            let ours = batch.tenants.iter().filter(|tenant| scope.covers(Owner::Tenant(**tenant)));
             estimate.hot_rows += count(ours.count());
         }
-        Ok(estimate)
+        estimate
     }
 }
 

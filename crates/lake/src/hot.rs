@@ -4,6 +4,7 @@
 //! what is sealed does not change any more.
 
 use crate::entity::Sightings;
+use crate::regular::{marks_of_row, marks_of_run};
 use crate::row::Row;
 use crate::schema::{at, logical, time_type};
 use crate::{HEAD, observable};
@@ -210,6 +211,7 @@ impl Growing {
         for observable in &row.event.observables {
             self.hashes.push(observable::hash(observable.kind, &observable.value));
         }
+        self.hashes.extend(marks_of_row(row.event.odd));
         self.ends.push(self.hashes.len());
         self.raw.append_value(row.raw);
     }
@@ -276,6 +278,7 @@ impl Growing {
         columns.push(Some(Arc::new(Int32Array::from(self.index))));
         columns.push(Some(Arc::new(Int16Array::from(self.part))));
         let mut sorted = self.hashes.clone();
+        sorted.extend(marks_of_run());
         sorted.sort_unstable();
         sorted.dedup();
         HotBatch {

@@ -80,6 +80,12 @@ const fn seed(kind: ObservableKind) -> u64 {
     }
 }
 
+/// A mark among the hashes: what it is about, and a word. No kind of observable has its number.
+#[must_use]
+pub(crate) fn mark(about: u64, word: &str) -> u32 {
+    u32::try_from(XxHash64::oneshot(about, word.as_bytes()) >> 32).unwrap_or(0)
+}
+
 /// The hash of a value, without regard to case.
 #[must_use]
 pub(crate) fn hash(kind: ObservableKind, value: &str) -> u32 {

@@ -68,6 +68,8 @@ pub(crate) struct Events {
     /// Places of the logical table, `id` included, in the order of the columns shown.
     places: Arc<Vec<usize>>,
     schema: SchemaRef,
+    /// What is asked of runs beside the query's filters.
+    also: Prune,
 }
 
 impl std::fmt::Debug for Events {
@@ -94,13 +96,18 @@ impl Events {
     /// The whole table.
     pub(crate) fn all(view: Arc<View>) -> Self {
         let (places, schema) = ALL.clone();
-        Self { view, class: None, places, schema }
+        Self { view, class: None, places, schema, also: Prune::Keep }
+    }
+
+    /// The runs of the whole table of which this holds.
+    pub(crate) fn some(view: Arc<View>, also: Prune) -> Self {
+        Self { also, ..Self::all(view) }
     }
 
     /// One class, with its columns only.
     pub(crate) fn class(view: Arc<View>, class_uid: u32) -> Self {
         let (places, schema) = shown(places_of(class_uid).into_iter().chain([ID]).collect());
-        Self { view, class: Some(class_uid), places, schema }
+        Self { view, class: Some(class_uid), places, schema, also: Prune::Keep }
     }
 
     /// The files to read and which of their rows.
@@ -126,7 +133,7 @@ impl Events {
             for (number, run) in file.row_groups.iter().enumerate() {
                 let tenant = names.entry(run.tenant).or_insert_with(|| run.tenant.to_string());
                 let set = sets.as_ref().and_then(|sets| sets.get(number)).and_then(Option::as_ref);
-                let facts = RunFacts { file, run, tenant, set, columns };
+                let facts = RunFacts { file, run, tenant, set, columns, else_regular: false };
                 let wanted = view.scope.covers(Owner::Tenant(run.tenant)) && prune.may(&facts);
                 let length = usize::try_from(run.rows).map_err(outside)?;
                 match picked.last_mut() {
@@ -136,7 +143,7 @@ impl Events {
                 if wanted {
                     rows += run.rows;
                     view.tally.runs.fetch_add(1, Ordering::Relaxed);
-                } else {
+                } else if self.also.may(&facts) {
                     view.tally.runs_skipped.fetch_add(1, Ordering::Relaxed);
                 }
             }
@@ -272,7 +279,7 @@ impl TableProvider for Events {
             Some(columns) => columns.iter().filter_map(|column| self.places.get(*column)).copied().collect(),
             None => self.places.to_vec(),
         };
-        let prune = Prune::of(filters);
+        let prune = Prune::of(filters).and(self.also.clone());
         let selected = self.select(&prune).await?;
         // Where nothing in the files is a stranger's, the guard would find nothing to do.
         let foreign = selected.iter().any(|(file, ..)| self.foreign(file));

@@ -4,12 +4,14 @@
 
 use crate::hot::HotBatch;
 use crate::observable;
+use crate::regular::Regular;
 use crate::schema::{place, time_type};
 use catalog::Day;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::expr::{InList, ScalarFunction};
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// A condition on a run.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +34,10 @@ pub(crate) enum Prune {
     Tenants(BTreeSet<String>),
     /// The class must have the column at this place.
     Column(usize),
+    /// The run must be regular.
+    Regular(Arc<Regular>),
+    /// The run must not be known to be regular.
+    Odd(Arc<Regular>),
 }
 
 /// What is known of a run without opening its file.
@@ -44,6 +50,8 @@ pub(crate) trait Facts {
     fn observable(&self, hash: u32) -> Option<bool>;
     /// Whether any row may have a value in the column at this place.
     fn column(&self, place: usize) -> bool;
+    /// Whether it is regular; none where it is many runs, of which some may be.
+    fn regular(&self, regular: &Regular) -> Option<bool>;
 }
 
 impl Facts for HotBatch {
@@ -65,12 +73,25 @@ impl Facts for HotBatch {
     fn column(&self, place: usize) -> bool {
         self.has(place)
     }
+    fn regular(&self, regular: &Regular) -> Option<bool> {
+        Some(regular.holds(|mark| self.contains(mark)))
+    }
 }
 
 impl Prune {
     /// What all of these filters together say.
     pub(crate) fn of(filters: &[Expr]) -> Self {
         all(filters.iter().map(one))
+    }
+
+    /// This and that.
+    pub(crate) fn and(self, other: Self) -> Self {
+        all([self, other].into_iter())
+    }
+
+    /// This or that.
+    pub(crate) fn or(self, other: Self) -> Self {
+        any(vec![self, other])
     }
 
     /// Whether a run may hold a row that matches.
@@ -89,6 +110,8 @@ impl Prune {
             Self::OnDay(day) => facts.day() == *day,
             Self::Tenants(tenants) => facts.tenant().is_none_or(|tenant| tenants.contains(tenant)),
             Self::Column(place) => facts.column(*place),
+            Self::Regular(regular) => facts.regular(regular).unwrap_or(true),
+            Self::Odd(regular) => !facts.regular(regular).unwrap_or(false),
         }
     }
 
@@ -96,7 +119,7 @@ impl Prune {
     pub(crate) fn asks_observables(&self) -> bool {
         match self {
             Self::All(parts) | Self::Any(parts) => parts.iter().any(Self::asks_observables),
-            Self::Observable(_) => true,
+            Self::Observable(_) | Self::Regular(_) | Self::Odd(_) => true,
             _ => false,
         }
     }
@@ -236,6 +259,8 @@ pub(crate) struct RunFacts<'a> {
     pub(crate) set: Option<&'a crate::filter::ObservableSet>,
     /// The class's columns, by place.
     pub(crate) columns: &'a [bool],
+    /// What is taken for true of a run's regularity where its set is not at hand; for estimates.
+    pub(crate) else_regular: bool,
 }
 
 impl Facts for RunFacts<'_> {
@@ -256,6 +281,9 @@ impl Facts for RunFacts<'_> {
     }
     fn column(&self, place: usize) -> bool {
         self.columns.get(place).copied().unwrap_or(true)
+    }
+    fn regular(&self, regular: &Regular) -> Option<bool> {
+        Some(self.set.map_or(self.else_regular, |set| regular.holds(|mark| set.contains(mark))))
     }
 }
 
@@ -284,6 +312,9 @@ impl Facts for FileFacts<'_> {
     }
     fn column(&self, place: usize) -> bool {
         self.columns.get(place).copied().unwrap_or(true)
+    }
+    fn regular(&self, _regular: &Regular) -> Option<bool> {
+        None
     }
 }
 

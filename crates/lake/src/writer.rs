@@ -8,6 +8,7 @@ use crate::fence;
 use crate::filter::ObservableSet;
 use crate::hot::{Chunk, HotBatch};
 use crate::lake::Inner;
+use crate::regular::marks_of_run;
 use crate::schema::places_of;
 use crate::write::{FileWriter, RUN_ROWS_MAX, Shape, count, rarely_repeats};
 use crate::{LakeError, Row};
@@ -370,7 +371,7 @@ fn write_one(
     let mut start = 0;
     for run in order.runs() {
         let columns: Vec<ArrayRef> = columns.iter().map(|column| column.slice(start, run.rows.len())).collect();
-        let mut hashes: Vec<u32> = Vec::new();
+        let mut hashes: Vec<u32> = marks_of_run().to_vec();
         for (batch, row) in run.rows {
             hashes.extend(batches.get(*batch).map_or(&[][..], |batch| batch.hashes_of(*row)));
         }

@@ -1,11 +1,14 @@
 //! `posse bench …`: the binary's own speed, printed with the machine's numbers and judged by nobody here. `script/bench`
 //! runs a named peer beside it in the same run and prints ratios.
 
+mod backtest;
 mod decision;
 mod detect;
 mod gate;
 mod lake;
+mod latency;
 mod load;
+mod plane;
 mod served;
 mod triage;
 
@@ -20,6 +23,8 @@ Usage: posse bench gate [--json] [--secs N] [--clients N] [--peer URL]
        posse bench lake [--json] [--events N] [--clients N] [--seed N] [--print]
        posse bench detect --rules DIR --input FILE [--json] [--format NAME] [--rounds N] [--rules-max N] [--threads N]
                           [--indicators N] [--tenants N] [--correlation-keys N] [--routes-in-rules]
+       posse bench backtest --rules DIR --input FILE [--json] [--events N]
+       posse bench latency --rules DIR --input FILE [--json] [--rate N] [--secs N] [--batch N]
        posse bench triage [--json] [--events N] [--detections N] [--tenants N]
 
   gate   Decisions per microsecond, audited reads and writes over HTTP, idle memory, the kill switch.
@@ -39,6 +44,13 @@ Usage: posse bench gate [--json] [--secs N] [--clients N] [--peer URL]
          --tenants N        Compile so many tenants' sets of 20 rules beside the shared one
          --correlation-keys N  Hold so many live groups of one correlation, measured apart
          --routes-in-rules  Write each log source into its rule as selections on Channel and EventID
+  backtest Rules over the lake beside the same rules over the same records as a stream, and a rule that looks for one
+         address over 30 days beside the same without leaving anything out.
+         --events N      Records in the lake, default 600,000: those of the file, repeated
+  latency From the acknowledgement of a record to its detection being stored, in one process without HTTP.
+         --rate N        Records a second, default 20,000
+         --secs N        For so long, default 20
+         --batch N       Records of one request, default 200
   triage Documented verdicts per second by the shipped playbook, cold, one agent over all tenants.
          --events N      Harmless records of about 1 KB in the lake, default 10,000,000
          --detections N  Planted scenes, each on a host of its own, default 10,000
@@ -52,6 +64,8 @@ pub(crate) fn run(arguments: &[OsString]) -> anyhow::Result<()> {
         Some((&"gate", options)) => gate::run(options),
         Some((&"lake", options)) => lake::run(options),
         Some((&"detect", options)) => detect::run(options),
+        Some((&"backtest", options)) => backtest::run(options),
+        Some((&"latency", options)) => latency::run(options),
         Some((&"triage", options)) => triage::run(options),
         None | Some((&("-h" | "--help"), _)) => {
             print!("{HELP}");

@@ -3,7 +3,7 @@
 
 use api::RuleSet;
 use serde_json::{Value, json};
-use testkit::cast::{EXCEPTION, rule_test, rule_text};
+use testkit::cast::{EVENT, EXCEPTION, rule_test, rule_text};
 use testkit::{Cast, Platform};
 
 /// The tests beside every shipped rule pass, and each rule has some.
@@ -141,6 +141,128 @@ async fn tenants_share_packs_and_differ() {
 
     let coverage = platform.done(chief, "rule.coverage", &json!({ "tenant": other })).await;
     assert_eq!((&coverage["rules"], &coverage["techniques"][0]["technique"]), (&json!(1), &json!("T1033")));
+}
+
+/// The job, once it is over.
+async fn over(platform: &Platform, token: &str, job: &Value) -> Value {
+    let look = async || {
+        let now = platform.done(token, "job.get", &json!({ "job": job["id"] })).await;
+        (now["state"] != "queued" && now["state"] != "running").then_some(now)
+    };
+    let over = platform.until("the job is over", look).await;
+    assert_eq!(over["state"], "done", "{over:#}");
+    over["result"].clone()
+}
+
+#[tokio::test]
+async fn a_rule_is_tried_on_what_is_there_and_hunted_for_when_it_goes_live() {
+    let platform = Platform::start().await;
+    let cast = Cast::of(&platform).await;
+    let chief = &cast.chief.token;
+    let own = cast.own.as_str();
+    let write = json!({ "tenant": own, "text": rule_text("back"), "tests": [rule_test()] });
+    let rule = platform.done(chief, "rule.create", &write).await["id"].clone();
+    let estimate = platform.done(chief, "rule.estimate", &json!({ "rule": rule })).await;
+    assert_eq!(estimate["fits"], true);
+    let elsewhere = platform.call(chief, "rule.backtest", &json!({ "rule": rule, "tenant": cast.other })).await;
+    assert_eq!((elsewhere.status, elsewhere.pointers()), (422, vec!["/tenant"]), "{}", elsewhere.body);
+    let none = platform.call(chief, "rule.backtest", &json!({ "rule": rule, "version": 7 })).await;
+    assert_eq!(none.status, 404);
+    let step = json!({ "rule": rule, "state": "backtested" });
+    assert_eq!(platform.call(chief, "rule.set_state", &step).await.status, 409, "it was not tried");
+    let job = platform.done(chief, "rule.backtest", &json!({ "rule": rule })).await;
+    assert_eq!((&job["kind"], &job["tenant"]), (&json!("rule.backtest"), &json!(own)));
+    let result = over(&platform, chief, &job).await;
+    assert_eq!((&result["found"]["complete"], &result["version"]), (&json!(true), &json!(1)), "{result:#}");
+    assert_eq!(platform.done(chief, "rule.set_state", &step).await["state"], "backtested");
+
+    let hunts = async || {
+        let jobs = platform.done(chief, "job.list", &json!({ "tenant": own })).await;
+        let jobs = jobs["items"].as_array().unwrap().clone();
+        jobs.into_iter().filter(|job| job["kind"] == "rule.retro_hunt").collect::<Vec<Value>>()
+    };
+    let hunt = json!({ "rule": rule, "days": 30 });
+    assert_eq!(platform.call(chief, "rule.retro_hunt", &hunt).await.status, 409, "no version runs");
+    let before = hunts().await.len();
+    let live = platform.done(chief, "rule.enable", &json!({ "rule": rule, "retro_hunt_days": 3 })).await;
+    assert_eq!(live["retro_hunt_days"], 3);
+    let made = hunts().await;
+    assert_eq!(made.len(), before + 1);
+    let result = over(&platform, chief, &made[0]).await;
+    assert_eq!((&result["days"], &result["tenants"][0]["tenant"]), (&json!(3), &json!(own)), "{result:#}");
+    platform.done(chief, "rule.enable", &json!({ "rule": rule, "retro_hunt_days": 0 })).await;
+    platform.done(chief, "rule.enable", &json!({ "rule": rule })).await;
+    assert_eq!(hunts().await.len(), before + 1, "the rule wants none");
+    let job = platform.done(chief, "rule.retro_hunt", &hunt).await;
+    assert_eq!(over(&platform, chief, &job).await["days"], 30);
+
+    // A tenant may want none, and a rule of the provider is hunted for in each tenant where it runs.
+    platform.done(chief, "tenant.update", &json!({ "tenant": own, "retro_hunt_days": 0 })).await;
+    let quiet = platform.done(chief, "rule.create", &json!({ "tenant": own, "text": rule_text("quiet") })).await;
+    let before = hunts().await.len();
+    platform.done(chief, "rule.enable", &json!({ "rule": quiet["id"] })).await;
+    assert_eq!(hunts().await.len(), before);
+    let wide = platform.done(chief, "rule.create", &json!({ "text": rule_text("wide") })).await;
+    platform.done(chief, "rule.enable", &json!({ "rule": wide["id"] })).await;
+    let job = platform.done(chief, "rule.retro_hunt", &json!({ "rule": wide["id"], "days": 1 })).await;
+    let result = over(&platform, chief, &job).await;
+    assert!(result["tenants"].as_array().unwrap().len() >= 2, "{result:#}");
+    let named = platform.call(chief, "rule.backtest", &json!({ "rule": wide["id"] })).await;
+    assert_eq!(named.status, 409, "{}", named.body);
+}
+
+#[tokio::test]
+async fn the_verdicts_of_cases_tell_what_a_rule_is_worth() {
+    let platform = Platform::start().await;
+    let cast = Cast::of(&platform).await;
+    let (chief, own) = (&cast.chief.token, cast.own.as_str());
+    for (number, (uid, verdict)) in [
+        ("loud", "false_positive"),
+        ("loud", "benign"),
+        ("loud", "true_positive"),
+        ("loud", ""),
+        ("good", "true_positive"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let place = u8::try_from(number).unwrap();
+        let at = |secs: i64| ids::Timestamp::from_micros((1_772_359_200 + i64::from(place) + secs) * 1_000_000);
+        let detection = case::Detection {
+            id: ids::DetectionId::derive(&[uid.as_bytes(), &[place]]),
+            tenant: own.parse().unwrap(),
+            rule: None,
+            rule_uid: uid.to_owned(),
+            title: format!("{uid} rule"),
+            severity: ids::Severity::Medium,
+            techniques: Vec::new(),
+            event: None,
+            events: Vec::new(),
+            time: at(0),
+            found_at: at(5),
+            entities: vec![format!("host:metrics-{number}").parse().unwrap()],
+            matched: Vec::new(),
+        };
+        let observed = platform.control.observe_findings(vec![detection], None).await.unwrap();
+        let case = observed.opened[0];
+        if !verdict.is_empty() {
+            let cited = json!({ "event": EVENT, "quotes": ["recorder"] });
+            let claims = json!([{ "text": "the recorder sent it", "citations": [cited] }]);
+            let conclude = json!({ "case": case, "verdict": verdict, "reason": "a test", "claims": claims });
+            let done = platform.call(chief, "case.conclude", &conclude).await;
+            assert!(done.status < 300, "{}", done.body);
+        }
+    }
+    let told = platform.done(chief, "rule.metrics", &json!({ "tenant": own })).await;
+    let of = |uid: &str| told["items"].as_array().unwrap().iter().find(|item| item["sigma_id"] == uid).unwrap().clone();
+    let loud = of("loud");
+    let counts = ["detections", "cases", "judged", "right", "harmless", "wrong"].map(|key| loud[key].clone());
+    assert_eq!(counts, [json!(4), json!(4), json!(3), json!(2), json!(1), json!(1)], "{told:#}");
+    assert!((loud["precision"].as_f64().unwrap() - 2.0 / 3.0).abs() < 1e-9);
+    assert!((loud["noise"].as_f64().unwrap() - 2.0 / 3.0).abs() < 1e-9);
+    assert_eq!(of("good")["precision"], 1.0);
+    let one = json!({ "tenant": own, "sigma_id": "good", "until": "2026-03-01T10:00:04Z" });
+    assert_eq!(platform.done(chief, "rule.metrics", &one).await["items"], json!([]), "its detection is later");
 }
 
 #[tokio::test]

@@ -168,6 +168,7 @@ impl Compiler<'_> {
             activity,
             activity_target,
             columns: needed(&fields),
+            kept: kept(&fields),
             fields,
             groups,
             profiles,
@@ -381,6 +382,11 @@ fn number(mapping: &mut Mapping) {
             source.slots = slots(&source.paths);
         }
     }
+}
+
+/// The fields that a column keeps as the source wrote them.
+fn kept(fields: &[Field]) -> Vec<usize> {
+    fields.iter().enumerate().filter(|(_, field)| field.keeps()).map(|(place, _)| place).collect()
 }
 
 /// The fields without which columns, observables, time and severity cannot be told, in order.

@@ -8,16 +8,20 @@ mod compile;
 mod file;
 mod output;
 mod plan;
+mod reading;
 mod run;
+mod shape;
 mod time;
 mod trie;
 mod value;
 
 pub use column::{COLUMNS, Column, ColumnType, columns_of};
 pub use file::MappingFile;
-pub use output::{ColumnValue, Normalised, Observable, ObservableKind};
+pub use output::{ColumnValue, Normalised, Observable, ObservableKind, Odd};
 pub use plan::{Mapping, MappingFault};
+pub use reading::{Readings, readings};
 pub use run::Normaliser;
+pub use shape::{Kept, Shape};
 pub use time::parse_time;
 
 use crate::view::View;

@@ -25,6 +25,58 @@ pub struct Normalised {
     pub unmapped: Vec<String>,
     /// There are more of these than the list holds (1,024); the raw text has them all.
     pub unmapped_more: bool,
+    /// Where class and columns say less than the record does.
+    pub odd: Odd,
+}
+
+/// Where the class and the columns of an event say less than its record: fields that are lists or stand twice, numbers
+/// and letters that have more than one form. Who leaves out records by their columns looks at such records themselves.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Odd(u64);
+
+/// The class was chosen by a field with more than one value, or form of it.
+const CLASS: u64 = 1 << 63;
+/// The record was read in another way than the built-in mappings tell by themselves.
+const READ_OTHERWISE: u64 = 1 << 62;
+
+impl Odd {
+    /// Whether nothing is odd.
+    #[must_use]
+    pub const fn is_nothing(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether the class may be another one by other values of the record.
+    #[must_use]
+    pub const fn class(self) -> bool {
+        self.0 & CLASS != 0
+    }
+
+    /// Whether the record was read in another way than the built-in mappings tell by themselves.
+    #[must_use]
+    pub const fn read_otherwise(self) -> bool {
+        self.0 & READ_OTHERWISE != 0
+    }
+
+    /// Places of the columns whose fields have more than the column, or another form of it.
+    pub fn columns(self) -> impl Iterator<Item = usize> {
+        let bits = self.0 & !(CLASS | READ_OTHERWISE);
+        (0..62_usize).filter(move |place| bits >> place & 1 == 1)
+    }
+
+    /// Say that the record was read in another way.
+    pub const fn set_read_otherwise(&mut self) {
+        self.0 |= READ_OTHERWISE;
+    }
+
+    pub(super) const fn set_class(&mut self) {
+        self.0 |= CLASS;
+    }
+
+    /// A column without a bit of its own speaks for the class, which is more.
+    pub(super) fn set_column(&mut self, place: usize) {
+        self.0 |= if place < 62 { 1 << place } else { CLASS };
+    }
 }
 
 impl Normalised {
@@ -35,6 +87,7 @@ impl Normalised {
         self.observables.clear();
         self.unmapped.clear();
         self.unmapped_more = false;
+        self.odd = Odd::default();
         (self.class_uid, self.activity_id, self.severity_id) = (0, 0, 0);
         (self.time, self.time_from_source) = (received, false);
     }

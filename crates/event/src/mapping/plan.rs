@@ -88,6 +88,8 @@ pub(super) struct Plan {
     /// Places of the fields that columns, observables, time and severity need, with those that decide whether they
     /// are written.
     pub(super) columns: Vec<usize>,
+    /// Places of the fields that a column keeps as the source wrote them.
+    pub(super) kept: Vec<usize>,
     /// The profiles that any of the fields comes with.
     pub(super) profiles: Vec<&'static str>,
     pub(super) consumed: Consumed,

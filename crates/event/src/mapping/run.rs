@@ -2,7 +2,7 @@
 //! stays in the raw text and in the list of what is unmapped.
 
 use super::column::{COLUMNS, ColumnType};
-use super::output::{ColumnValue, Normalised, Observable, ObservableKind};
+use super::output::{ColumnValue, Normalised, Observable, ObservableKind, Odd};
 use super::plan::{Convert, Field, Mapping, Plan, Segment, Source};
 use super::trie::Trie;
 use super::value::{Target, Value, push, write_item, write_text};
@@ -52,8 +52,10 @@ impl Normaliser {
             out.json.push_str(&String::from_utf8_lossy(record.raw()));
             return;
         }
-        let slots = slots(mapping, record);
+        let (slots, doubled) = slots(mapping, record);
+        out.odd = odd_choice(mapping, &slots, &doubled);
         let Some(plan) = choose(mapping, &slots) else { return };
+        odd_columns(plan, &slots, &doubled, &mut out.odd);
         let absent = mapping.absent.as_slice();
         let values: Values<'_> = plan.fields.iter().map(|field| evaluate_field(field, &slots, absent)).collect();
         self.head(plan, &values, &slots, absent, out);
@@ -80,8 +82,10 @@ impl Normaliser {
             pass(record, received, out);
             return;
         }
-        let slots = slots(mapping, record);
+        let (slots, doubled) = slots(mapping, record);
+        out.odd = odd_choice(mapping, &slots, &doubled);
         let Some(plan) = choose(mapping, &slots) else { return };
+        odd_columns(plan, &slots, &doubled, &mut out.odd);
         let absent = mapping.absent.as_slice();
         let mut values: Values<'_> = Vec::new();
         values.resize_with(plan.fields.len(), || None);
@@ -228,7 +232,7 @@ const OCSF_HEAD: [&str; 4] = ["class_uid", "activity_id", "severity_id", "time"]
 
 /// A record that is an OCSF event already.
 fn pass(record: &View<'_>, received: Timestamp, out: &mut Normalised) {
-    let slots = read_slots(&OCSF_COLUMNS, record);
+    let (slots, _) = read_slots(&OCSF_COLUMNS, record);
     let scalar = |place: usize| slots.get(place).copied().flatten().and_then(first_scalar);
     let number = |place: usize| scalar(place).and_then(Scalar::to_int);
     out.class_uid = number(0).and_then(|uid| u32::try_from(uid).ok()).unwrap_or(0);
@@ -255,19 +259,70 @@ fn pass(record: &View<'_>, received: Timestamp, out: &mut Normalised) {
     out.observables.dedup_by(|left, right| left.kind == right.kind && left.value == right.value);
 }
 
-fn slots<'v>(mapping: &Mapping, record: &'v View<'_>) -> Slots<'v> {
+fn slots<'v>(mapping: &Mapping, record: &'v View<'_>) -> (Slots<'v>, Vec<u32>) {
     read_slots(&mapping.trie, record)
 }
 
-/// What stands at each path: the last one where a key is doubled.
-fn read_slots<'v>(trie: &Trie, record: &'v View<'_>) -> Slots<'v> {
+/// What stands at each path, and the paths at which more than one value stands: of them it is the last.
+fn read_slots<'v>(trie: &Trie, record: &'v View<'_>) -> (Slots<'v>, Vec<u32>) {
     let mut slots = vec![None; trie.slots()];
+    let mut doubled = Vec::new();
     trie.visit(record.root(), &mut |slot, item| {
-        if let Some(place) = usize::try_from(slot).ok().and_then(|slot| slots.get_mut(slot)) {
-            *place = Some(item);
+        if let Some(place) = usize::try_from(slot).ok().and_then(|slot| slots.get_mut(slot))
+            && place.replace(item).is_some()
+        {
+            doubled.push(slot);
         }
     });
-    slots
+    (slots, doubled)
+}
+
+/// Whether the class hangs on a field that says more than one thing.
+fn odd_choice(mapping: &Mapping, slots: &Slots<'_>, doubled: &[u32]) -> Odd {
+    let mut odd = Odd::default();
+    if !mapping.condition_slots.iter().all(|own| single(own, slots, doubled)) {
+        odd.set_class();
+    }
+    odd
+}
+
+/// Which columns say less than their fields.
+fn odd_columns(plan: &Plan, slots: &Slots<'_>, doubled: &[u32], odd: &mut Odd) {
+    for field in plan.kept.iter().filter_map(|place| plan.fields.get(*place)) {
+        if let Some(column) = field.column
+            && !single(&field.source.slots, slots, doubled)
+        {
+            odd.set_column(column);
+        }
+    }
+}
+
+/// Whether these places hold one value at most, in the one form that everybody reads in it.
+fn single(own: &[u32], slots: &Slots<'_>, doubled: &[u32]) -> bool {
+    let mut seen = false;
+    for slot in own {
+        let Some(item) = item_at(slots, *slot) else { continue };
+        if doubled.contains(slot) {
+            return false;
+        }
+        match item.kind() {
+            Kind::Scalar(Scalar::Null) => {}
+            Kind::Scalar(scalar) if !seen && plain(scalar) => seen = true,
+            // What is asked first stood there already; an object around it has no text of its own.
+            Kind::Object(_) if seen => {}
+            _ => return false,
+        }
+    }
+    true
+}
+
+/// Floats have more than one text; these two letters are the ones beyond ASCII that fold into it.
+fn plain(scalar: Scalar<'_>) -> bool {
+    match scalar {
+        Scalar::Str(text) => text.is_ascii() || !text.contains(['\u{17f}', '\u{212a}']),
+        Scalar::Float(_) => false,
+        _ => true,
+    }
 }
 
 fn item_at<'v>(slots: &Slots<'v>, slot: u32) -> Option<Item<'v>> {

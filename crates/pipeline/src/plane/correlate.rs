@@ -186,6 +186,27 @@ impl Correlations {
     }
 }
 
+/// What correlations find in matches that are all known, whatever their order; nothing is stored and nothing remembered.
+pub(crate) fn replay(detectors: &Arc<Detectors>, mut sighted: Vec<Sighted>) -> Vec<Finding> {
+    let (mut chunk, mut findings) = (Chunk::new(), Vec::new());
+    sighted.sort_by_key(|seen| (seen.tenant, seen.time, number(seen.id)));
+    for own in sighted.chunk_by(|one, other| one.tenant == other.tenant) {
+        let mut state = State::new(detectors, None);
+        for seen in own {
+            let mut found = Vec::new();
+            state.observe(seen, seen.time, &mut found);
+            report(&state, &found, seen, &mut chunk, &mut findings);
+        }
+        // What waits until nothing older may come is answered: nothing does.
+        let Some(last) = own.last() else { continue };
+        let mut found = Vec::new();
+        let lateness = i64::try_from(LIMITS.lateness.as_micros()).unwrap_or(i64::MAX);
+        state.correlator.advance(last.time.as_micros().saturating_add(lateness).saturating_add(1), &mut found);
+        report(&state, &found, last, &mut chunk, &mut findings);
+    }
+    findings
+}
+
 fn report(state: &State, found: &[Match], seen: &Sighted, chunk: &mut Chunk, findings: &mut Vec<Finding>) {
     for one in found {
         let Some((correlation, meta)) = state.detectors.correlation(&one.correlation) else { continue };

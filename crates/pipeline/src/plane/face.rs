@@ -3,11 +3,11 @@
 use super::{Plane, deliver, mapping_trial, notice, stream};
 use crate::{Pressure, Source};
 use api::{
-    Backtest, BacktestAsk, Bounds, Compacted, DataPlane, Delivered, Delivery, Detection, DetectionGet, DetectionList,
-    Detections, EntityPrevalence, Erased, Estimate, Event, EventEstimate, EventExport, EventFields, EventFiles,
-    EventGet, EventHistogram, EventProcessTree, EventQuery, EventRows, EventSearch, EventTail, EventValues, Fields,
-    Future, Histogram, LakeStatus, MappingTest, Prevalences, Problem, ProblemKind, ProcessTree, Protocol, RuleReport,
-    RuleSet, SourceHealth, SyslogStream, TenantSetup, Told, TurnedAway, Values,
+    Backtest, BacktestAsk, Bounds, Compacted, DataPlane, DataPresence, Delivered, Delivery, Detection, DetectionGet,
+    DetectionList, Detections, EntityPrevalence, Erased, Estimate, Event, EventEstimate, EventExport, EventFields,
+    EventFiles, EventGet, EventHistogram, EventProcessTree, EventQuery, EventRows, EventSearch, EventTail, EventValues,
+    Fields, Future, Histogram, LakeStatus, LogSourceName, MappingTest, Prevalences, Problem, ProblemKind, ProcessTree,
+    Protocol, RetroHunted, RuleReport, RuleSet, SourceHealth, SyslogStream, TenantSetup, Told, TurnedAway, Values,
 };
 use ids::{EventId, Scope, TenantId, Text};
 use std::sync::Arc;
@@ -218,8 +218,33 @@ impl DataPlane for Plane {
         scope: &'a Scope,
         ask: &'a BacktestAsk,
         bounds: &'a Bounds,
+        told: &'a (dyn Fn(u32, &str) -> bool + Send + Sync),
     ) -> Future<'a, Result<Backtest, Problem>> {
-        Box::pin(self.run_backtest(scope, ask, bounds))
+        Box::pin(self.run_backtest(scope, ask, bounds, told))
+    }
+
+    fn log_sources<'a>(
+        &'a self,
+        tenant: TenantId,
+        asked: &'a [LogSourceName],
+        bounds: &'a Bounds,
+    ) -> Future<'a, Result<Vec<DataPresence>, Problem>> {
+        Box::pin(self.look_for_sources(tenant, asked, bounds))
+    }
+
+    fn backtest_estimate(&self, scope: &Scope, ask: &BacktestAsk) -> Result<Estimate, Problem> {
+        self.estimate_backtest(scope, ask)
+    }
+
+    fn retro_hunt<'a>(
+        &'a self,
+        tenant: TenantId,
+        ask: &'a BacktestAsk,
+        hunt: &'a str,
+        time_max: std::time::Duration,
+        told: &'a (dyn Fn(u32, &str) -> bool + Send + Sync),
+    ) -> Future<'a, Result<RetroHunted, Problem>> {
+        Box::pin(self.run_retro_hunt(tenant, ask, hunt, time_max, told))
     }
 
     fn compact<'a>(

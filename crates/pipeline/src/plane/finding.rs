@@ -56,6 +56,58 @@ pub struct Finding {
     columns: Vec<(usize, ColumnValue)>,
 }
 
+/// A finding as the log keeps one that was made afterwards.
+#[derive(serde::Serialize, serde::Deserialize)]
+pub(crate) struct Stored {
+    pub(crate) id: DetectionId,
+    tenant: TenantId,
+    source: String,
+    rule: Option<RuleId>,
+    rule_uid: String,
+    title: String,
+    severity: Severity,
+    shadow: bool,
+    time: Timestamp,
+    events: Vec<EventId>,
+    /// Kind, path, OCSF type and value.
+    observables: Vec<(String, String, u16, String)>,
+    pub(crate) ocsf: String,
+    /// Columns of text by name.
+    texts: Vec<(String, String)>,
+    /// Columns of whole numbers by name.
+    numbers: Vec<(String, i64)>,
+}
+
+impl Stored {
+    /// The finding again; it has no row yet.
+    pub(crate) fn finding(self) -> Finding {
+        let observable = |(kind, path, type_id, value): (String, String, u16, String)| {
+            Some(Observable { kind: lake::kind_named(&kind)?, path, type_id, value })
+        };
+        let texts = self.texts.into_iter().map(|(name, text)| (place(&name), ColumnValue::Text(text)));
+        let numbers = self.numbers.into_iter().map(|(name, number)| (place(&name), ColumnValue::Int(number)));
+        Finding {
+            id: self.id,
+            event: NO_ROW,
+            tenant: self.tenant,
+            source: self.source,
+            rule: self.rule,
+            rule_uid: self.rule_uid,
+            title: self.title,
+            severity: self.severity,
+            shadow: self.shadow,
+            time: self.time,
+            events: self.events,
+            observables: self.observables.into_iter().filter_map(observable).collect(),
+            ocsf: self.ocsf,
+            columns: texts.chain(numbers).collect(),
+        }
+    }
+}
+
+/// The row of a finding that has none yet.
+const NO_ROW: EventId = EventId { class_uid: CLASS, day: 0, segment: 0, offset: 0, index: 0, part: 0 };
+
 /// The event that is asked about.
 pub(crate) struct Seen<'a> {
     pub(crate) id: EventId,
@@ -369,7 +421,7 @@ fn build(analytic: &Analytic<'_>, basis: Basis<'_>) -> Finding {
     }
     Finding {
         id,
-        event: EventId { class_uid: CLASS, day: 0, segment: 0, offset: 0, index: 0, part: 0 },
+        event: NO_ROW,
         tenant: basis.tenant,
         source: basis.source.to_owned(),
         rule,
@@ -386,6 +438,37 @@ fn build(analytic: &Analytic<'_>, basis: Basis<'_>) -> Finding {
 }
 
 impl Finding {
+    /// As the log keeps it.
+    pub(crate) fn stored(&self) -> Stored {
+        let name = |place: usize| COLUMNS.get(place).map(|column| column.name.to_owned());
+        let (mut texts, mut numbers) = (Vec::new(), Vec::new());
+        for (place, value) in &self.columns {
+            match (name(*place), value) {
+                (Some(name), ColumnValue::Text(text)) => texts.push((name, text.clone())),
+                (Some(name), ColumnValue::Int(number)) => numbers.push((name, *number)),
+                (None, _) => {}
+            }
+        }
+        let observable =
+            |one: &Observable| (word(one.kind).to_owned(), one.path.clone(), one.type_id, one.value.clone());
+        Stored {
+            id: self.id,
+            tenant: self.tenant,
+            source: self.source.clone(),
+            rule: self.rule,
+            rule_uid: self.rule_uid.clone(),
+            title: self.title.clone(),
+            severity: self.severity,
+            shadow: self.shadow,
+            time: self.time,
+            events: self.events.clone(),
+            observables: self.observables.iter().map(observable).collect(),
+            ocsf: self.ocsf.clone(),
+            texts,
+            numbers,
+        }
+    }
+
     /// The finding as a row.
     pub(crate) fn normalised(&self) -> Normalised {
         Normalised {

@@ -115,6 +115,7 @@ pub(super) fn of_ocsf(raw: &str, tenant: TenantId, found_at: Timestamp, whole: b
         event_count: ocsf.pointer("/unmapped/event_count").and_then(Value::as_u64).unwrap_or(1),
         entities: texts("/unmapped/entities"),
         techniques: techniques.collect(),
+        retro_hunt: ocsf.pointer("/unmapped/retro_hunt").and_then(Value::as_str).map(str::to_owned),
         ocsf: whole.then_some(ocsf),
     })
 }

@@ -11,12 +11,16 @@ mod fare;
 mod finding;
 mod found;
 mod mapping_trial;
+mod narrow;
 mod notice;
+mod present;
+mod retro;
 mod rules;
 mod runner;
 mod setup;
 mod stream;
 mod transform;
+mod trial;
 mod upkeep;
 
 pub use finding::Finding;

@@ -1,7 +1,7 @@
 //! The rules of each tenant in the form in which they run: packs compiled once for all tenants, found by digest; a
 //! matcher for each kind of record, compiled when the first such record comes. Swapped whole, never changed.
 
-use super::finding::{self, Seen, Sighted};
+use super::finding::{self, Finding, Seen, Sighted};
 use super::transform::Portion;
 use api::{RuleFault, RuleReport, RuleSet, RuleText};
 use detection::correlate::Correlator;
@@ -165,7 +165,7 @@ impl Detectors {
 }
 
 /// The records of a mapping in the words of rules; none where rules speak of no such records.
-fn format_of(mapping: &str) -> Option<Format> {
+pub(crate) fn format_of(mapping: &str) -> Option<Format> {
     let named = match mapping {
         "windows-evtx" => return Some(Format::WindowsEvtx),
         "windows-flat" => return Some(Format::WindowsFlat),
@@ -208,26 +208,54 @@ impl Matcher {
         seen: &Seen<'_>,
         out: &mut Portion,
     ) {
-        let Some(matcher) = detectors.matcher(mapping) else { return };
-        matcher.matches(view, &mut self.scratch, &mut self.hits);
-        if self.hits.is_empty() {
-            return;
+        let Some(matcher) = self.holds(detectors, mapping, view) else { return };
+        let mut findings = self.findings(detectors, &matcher, view, seen, &mut out.sighted);
+        for (finding, part) in findings.iter_mut().zip(1..FINDINGS_MAX) {
+            finding.append(seen, part, &mut out.chunk);
         }
-        let Ok(record) = serde_json::from_slice::<serde_json::Value>(view.raw()) else { return };
+        out.findings.append(&mut findings);
+    }
+
+    /// Ask the rules about one record; the matcher that asked, where any held.
+    pub(crate) fn holds(
+        &mut self,
+        detectors: &Arc<Detectors>,
+        mapping: &str,
+        view: &View<'_>,
+    ) -> Option<Arc<LiveMatcher>> {
+        let matcher = detectors.matcher(mapping)?;
+        matcher.matches(view, &mut self.scratch, &mut self.hits);
+        (!self.hits.is_empty()).then_some(matcher)
+    }
+
+    /// The rules that held of the record last asked about.
+    pub(crate) fn held<'d>(&self, detectors: &'d Detectors) -> impl Iterator<Item = &'d Rule> {
+        self.hits.iter().filter_map(|hit| detectors.live.rule(*hit))
+    }
+
+    /// The findings of the rules that held of the record last asked about, and what correlations count of it.
+    pub(crate) fn findings(
+        &self,
+        detectors: &Detectors,
+        matcher: &LiveMatcher,
+        view: &View<'_>,
+        seen: &Seen<'_>,
+        sighted: &mut Vec<Sighted>,
+    ) -> Vec<Finding> {
+        let Ok(record) = serde_json::from_slice::<serde_json::Value>(view.raw()) else { return Vec::new() };
         let record = Arc::new(record);
-        for (hit, part) in self.hits.iter().zip(1..FINDINGS_MAX) {
+        let mut findings = Vec::new();
+        for hit in self.hits.iter().take(usize::from(FINDINGS_MAX)) {
             let Some(rule) = detectors.live.rule(*hit) else { continue };
             if detectors.counted.contains(&rule.id) {
-                out.sighted.push(Sighted::new(rule, seen, Arc::clone(&record), matcher.profile().clone()));
+                sighted.push(Sighted::new(rule, seen, Arc::clone(&record), matcher.profile().clone()));
             }
-            if detectors.silent.contains(&rule.id) {
-                continue;
+            if !detectors.silent.contains(&rule.id) {
+                let meta = detectors.meta(&rule.source.file);
+                findings.push(finding::of_rule(rule, meta, &record, matcher.profile(), seen));
             }
-            let meta = detectors.meta(&rule.source.file);
-            let mut finding = finding::of_rule(rule, meta, &record, matcher.profile(), seen);
-            finding.append(seen, part, &mut out.chunk);
-            out.findings.push(finding);
         }
+        findings
     }
 }
 

@@ -6,6 +6,7 @@ use super::correlate::Correlations;
 use super::fare::Fares;
 use super::finding::Finding;
 use super::notice::{KIND_NOTICE, Notice, Watch};
+use super::retro::{Afterwards, KIND_FOUND};
 use super::setup::Tenants;
 use super::transform::{Portion, Transform};
 use crate::{KIND_BATCH, Stored};
@@ -318,6 +319,15 @@ fn transform(shared: &Shared, work: &Mutex<Receiver<Work>>, out: &SyncSender<Don
                 Some(notice) => notice.append(frame.position, &mut portion),
                 None => {
                     tracing::error!(position = %frame.position, "a notice in the log cannot be read");
+                    shared.damaged.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
+        for frame in frames.iter().filter(|frame| frame.kind == KIND_FOUND) {
+            match Afterwards::decode(&frame.payload) {
+                Some(found) => found.append(frame.position, &mut portion),
+                None => {
+                    tracing::error!(position = %frame.position, "findings in the log cannot be read");
                     shared.damaged.fetch_add(1, Ordering::Relaxed);
                 }
             }

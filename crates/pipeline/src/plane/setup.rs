@@ -33,6 +33,11 @@ impl Tenant {
         self.readings.get(source).cloned().unwrap_or(Reading::Told)
     }
 
+    /// Whether every source is read by the built-in mapping that recognises a record.
+    pub(crate) fn reads_as_told(&self) -> bool {
+        self.readings.values().all(|reading| matches!(reading, Reading::Told))
+    }
+
     /// After how many seconds of silence a source is told of; none where nobody asked for that.
     pub(crate) fn silent_after(&self, source: &Text<64>) -> Option<u32> {
         self.setup()?.sources.iter().find(|own| own.name == *source)?.silent_after_secs

@@ -166,6 +166,9 @@ impl Transform {
         let Some(mapping) = choose(&around.reading, view) else { return };
         let mut event = std::mem::take(&mut self.event);
         self.normaliser.normalise_columns(mapping, view, received, &mut event);
+        if !matches!(around.reading, Reading::Told) {
+            event.odd.set_read_otherwise();
+        }
         if !event.time_from_source
             && let Some(time) = record.envelope.and_then(envelope_time)
         {
@@ -277,7 +280,7 @@ pub(crate) fn line(text: &str, received: Timestamp) -> Vec<u8> {
 }
 
 /// `{...}` of `{"syslog":{...}}`.
-fn inside(json: &[u8]) -> Option<&[u8]> {
+pub(crate) fn inside(json: &[u8]) -> Option<&[u8]> {
     let start = memchr::memchr(b':', json)?.checked_add(1)?;
     let inner = json.get(start..json.len().checked_sub(1)?)?;
     (json.starts_with(b"{\"auditd\":") || json.starts_with(b"{\"syslog\":")).then_some(inner)

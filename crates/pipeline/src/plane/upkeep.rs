@@ -1,21 +1,13 @@
-//! Upkeep: small files merged, rows past their time removed, a tenant erased, a rule tried on what the lake holds.
+//! Upkeep: small files merged, rows past their time removed, a tenant erased.
 
 use super::Plane;
-use super::ask::{provenance, unmasked};
-use super::finding::Seen;
-use super::rules::Matcher;
-use super::transform::{Portion, choose, line};
-use crate::Source;
-use api::{Backtest, BacktestAsk, Bounds, Compacted, Cut, Erased, Keep, Problem, ProblemKind, RuleSet};
+use api::{Compacted, Erased, Keep, Problem, ProblemKind};
 use catalog::{CatalogError, CompactionOptions, File, Pruned, RowGroup, plan_compaction, plan_everything};
-use event::Parser;
-use event::mapping::{Normalised, Normaliser};
-use ids::{EventId, Scope, TenantId, Text, Timestamp};
-use journal::Position;
-use lake::{LakeError, Search};
+use ids::{Scope, TenantId, Timestamp};
+use lake::LakeError;
 use std::collections::HashMap;
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -25,8 +17,6 @@ const FORGOTTEN: Duration = Duration::from_secs(600);
 const EMPTY_MAX: Duration = Duration::from_secs(120);
 /// See [`EMPTY_MAX`].
 const EMPTY_LOOK: Duration = Duration::from_millis(50);
-/// Events of one step of a backtest.
-const STEP: usize = 5_000;
 
 fn failed(what: &'static str) -> impl Fn(LakeError) -> Problem {
     move |error| {
@@ -151,98 +141,6 @@ impl Plane {
         }
         Ok(())
     }
-
-    /// A rule over what the lake holds, newest first, each record read as it was when it came.
-    pub(super) async fn run_backtest(
-        &self,
-        scope: &Scope,
-        ask: &BacktestAsk,
-        bounds: &Bounds,
-    ) -> Result<Backtest, Problem> {
-        unmasked(bounds)?;
-        let started = self.0.clock.now();
-        let set = RuleSet { digest: ask.rule.digest.clone(), rules: vec![ask.rule.clone()], ..RuleSet::default() };
-        let (detectors, report) = self.0.packs.compile(&set);
-        let Some(detectors) = detectors else {
-            let reason = report.faults.first().map_or("holds no rule", |fault| fault.reason.as_str());
-            return Err(Problem::fault("/text", reason.to_owned()));
-        };
-        let deadline = tokio::time::Instant::now() + bounds.time_max;
-        let mut tried = Trial { matcher: Matcher::default(), detectors, portion: Portion::default(), events: 0 };
-        let (mut after, mut cut) = (None, None);
-        let told = loop {
-            let search = Search {
-                scope: scope.clone(),
-                query: format!("NOT class_uid:{}", super::finding::CLASS),
-                from: Some(ask.since),
-                to: Some(ask.until),
-                columns: ["id", "tenant", "source", "received", "raw"].map(str::to_owned).to_vec(),
-                rows_max: STEP,
-                after,
-            };
-            let page = self.within(bounds, self.0.lake.search(search), "/text").await?;
-            let place = |name: &str| page.answer.columns.iter().position(|column| column.name == name);
-            let places = ["id", "tenant", "source", "received", "raw"].map(place);
-            for row in &page.answer.rows {
-                let cell = |at: usize| places.get(at).copied().flatten().and_then(|place| row.get(place)?.as_str());
-                self.try_one(&mut tried, scope, [cell(0), cell(1), cell(2), cell(3), cell(4)]);
-            }
-            if page.next.is_none() {
-                break page.answer.provenance;
-            }
-            if tokio::time::Instant::now() >= deadline {
-                cut = Some(Cut::Time);
-                break page.answer.provenance;
-            }
-            after = page.next;
-        };
-        let findings = tried.portion.findings;
-        let shown = findings.iter().take(super::ask::rows_max(bounds));
-        Ok(Backtest {
-            items: shown.filter_map(|one| super::found::of_ocsf(&one.ocsf, one.tenant, started, false)).collect(),
-            findings: u64::try_from(findings.len()).unwrap_or(u64::MAX),
-            events: tried.events,
-            complete: cut.is_none(),
-            cut,
-            provenance: provenance(&told, started, self.0.clock.now()),
-        })
-    }
-
-    fn try_one(&self, tried: &mut Trial, scope: &Scope, [id, tenant, source, received, raw]: [Option<&str>; 5]) {
-        let (Some(id), Some(raw)) = (id.and_then(|id| id.parse::<EventId>().ok()), raw) else { return };
-        let tenant = match scope {
-            Scope::Tenant(tenant) => Some(*tenant),
-            _ => tenant.and_then(|tenant| tenant.parse().ok()),
-        };
-        let Some(tenant) = tenant else { return };
-        tried.events = tried.events.saturating_add(1);
-        let received: Timestamp = received.and_then(|time| time.parse().ok()).unwrap_or_default();
-        let source = Source { tenant, name: Text::new(source.unwrap_or_default()).unwrap_or_default() };
-        let reading = self.0.shared.tenants.now().get(&tenant).cloned().unwrap_or_default().reading(&source.name);
-        let made;
-        let json = if raw.starts_with('{') {
-            raw.as_bytes()
-        } else {
-            made = line(raw, received);
-            &made
-        };
-        let mut parser = Parser::new();
-        let Ok(view) = parser.parse(json) else { return };
-        let Some(mapping) = choose(&reading, &view) else { return };
-        let mut event = Normalised::default();
-        Normaliser::new().normalise_columns(mapping, &view, received, &mut event);
-        let place = Position { segment: id.segment, offset: id.offset };
-        let seen = Seen { id, event: &event, source: &source, received, place, index: id.index };
-        tried.matcher.matches(&tried.detectors, mapping.name(), &view, &seen, &mut tried.portion);
-    }
-}
-
-/// A backtest under way.
-struct Trial {
-    matcher: Matcher,
-    detectors: Arc<super::rules::Detectors>,
-    portion: Portion,
-    events: u64,
 }
 
 /// Whether a hold covers a part of a run.

@@ -1,6 +1,7 @@
 //! The receivers against recorded requests, split and hostile bytes; batches against the journal.
 
 #[cfg(test)]
+mod backtest;
 mod batch;
 #[cfg(test)]
 mod bed;
@@ -10,6 +11,8 @@ mod body;
 mod cases;
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod narrowed;
 #[cfg(test)]
 mod plane;
 #[cfg(test)]

@@ -253,7 +253,7 @@ fn format(options: &Options, input: &[u8]) -> anyhow::Result<Format> {
 }
 
 /// Every rule file below a folder, in order of path.
-fn rule_texts(folder: &Path) -> anyhow::Result<Vec<(String, String)>> {
+pub(crate) fn rule_texts(folder: &Path) -> anyhow::Result<Vec<(String, String)>> {
     let mut files = Vec::new();
     gather(folder, &mut files)?;
     files.sort();
@@ -356,7 +356,7 @@ fn correlation_keys(count: u64) -> anyhow::Result<Keys> {
 }
 
 /// The first records of a file, at most so many.
-fn records(input: &[u8], most: usize) -> anyhow::Result<Vec<Vec<u8>>> {
+pub(crate) fn records(input: &[u8], most: usize) -> anyhow::Result<Vec<Vec<u8>>> {
     let mut records = Vec::new();
     event::read::each_record(input, INPUT_BYTES_MAX, |_, record| {
         records.push(record.map(<[u8]>::to_vec).unwrap_or_default());
@@ -390,7 +390,7 @@ fn indicators(count: u64) -> Indicators {
 }
 
 /// CPU time of this thread.
-fn cpu_ns() -> anyhow::Result<u64> {
+pub(crate) fn cpu_ns() -> anyhow::Result<u64> {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").context("CPU time is read from Linux's /proc")?;
     Ok(text.split_whitespace().next().context("empty schedstat")?.parse()?)
 }
@@ -402,6 +402,6 @@ fn resident_kib() -> anyhow::Result<u64> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "figures for people; counts stay far below 2^52")]
-const fn float(number: u64) -> f64 {
+pub(crate) const fn float(number: u64) -> f64 {
     number as f64
 }

@@ -60,6 +60,9 @@ pub struct Rule {
     /// Number of the version that was last run over stored events.
     #[serde(default)]
     pub backtested: Option<u32>,
+    /// Days of a retro-hunt when a version goes live; 0 is none, none is what the tenant says.
+    #[serde(default)]
+    pub retro_hunt_days: Option<u32>,
 }
 
 impl Resource for Rule {

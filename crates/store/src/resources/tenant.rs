@@ -27,6 +27,9 @@ pub struct Tenant {
     pub tags: Vec<String>,
     /// Whether its work goes on.
     pub state: TenantState,
+    /// Days of a retro-hunt when a rule goes live that says none itself; 0 is none, none is the platform's.
+    #[serde(default)]
+    pub retro_hunt_days: Option<u32>,
 }
 
 impl Resource for Tenant {
