@@ -174,6 +174,13 @@ pub struct RuleException {
     pub run: Option<RunId>,
     /// From then on it does not hold.
     pub expires_at: Timestamp,
+    /// Detections that it held back since it was made: one that holds back none may not be needed any more. Only from
+    /// `rule_exception.list`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hits: Option<u64>,
+    /// When the last record came that it held back; absent where there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_hit_at: Option<Timestamp>,
     /// When it was made.
     pub created_at: Timestamp,
     /// Its tag.

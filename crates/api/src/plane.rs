@@ -11,7 +11,7 @@ use crate::{
     EventQuery, EventRows, EventSearch, EventTail, EventValues, Fields, Future, Histogram, LakeStatus, MappingTest,
     Prevalences, Problem, ProblemKind, ProcessTree, RetroHunted, SourceHealth, Values,
 };
-use ids::{EventId, RuleId, Scope, TenantId, Text, Timestamp};
+use ids::{EventId, RuleExceptionId, RuleId, Scope, TenantId, Text, Timestamp};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -316,6 +316,17 @@ pub struct BacktestAsk {
     pub exhaustive: bool,
 }
 
+/// What an exception held back.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ExceptionHits {
+    /// Which exception.
+    pub exception: RuleExceptionId,
+    /// Detections, since it was made.
+    pub hits: u64,
+    /// When the last record came that would have made one.
+    pub last_hit_at: Timestamp,
+}
+
 /// A log source as rules name one.
 #[derive(Clone, Debug, Eq, PartialEq, Ord, PartialOrd)]
 pub struct LogSourceName {
@@ -507,6 +518,9 @@ pub trait DataPlane: Send + Sync {
     /// Resolves once everything that was durable when it was opened can be found. Until then questions wait, so that
     /// nobody takes what a restart has not read again yet for what never was.
     fn recovered(&self) -> Future<'_, ()>;
+
+    /// What the exceptions of a tenant held back where rules ran live; those that held back nothing are left out.
+    fn exception_hits(&self, tenant: TenantId) -> Vec<ExceptionHits>;
 
     /// Run a rule over what the lake holds; nothing is stored. `told` is as for [`DataPlane::compact`].
     fn backtest<'a>(

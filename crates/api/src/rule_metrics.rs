@@ -49,8 +49,9 @@ pub struct RulesFigures {
     pub complete: bool,
 }
 
-/// See how a tenant's rules fare: how much they find, how often the verdicts of cases said that they were right, and how much
-/// work they made for nothing.
+/// See how a tenant's rules fare: what they find, and what the verdicts of cases said of it.
+///
+/// How often they were right, and how much work they made for nothing.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RuleMetrics {

@@ -42,6 +42,8 @@ pub(crate) fn wire(stored: Stored<RuleException>) -> Result<api::RuleException, 
         author: value.author,
         run: value.run,
         expires_at: value.expires_at,
+        hits: None,
+        last_hit_at: None,
         created_at,
         etag: Etag::of(version),
     })
@@ -98,7 +100,17 @@ impl Handle<RuleExceptionList> for Control {
         input: RuleExceptionList,
     ) -> Result<Outcome<Page<api::RuleException>>, Refusal> {
         let owner = Some(admitted.target.owner);
-        Ok(Outcome::answer(admitted.page(owner, None, input.limit, input.cursor.as_ref(), wire).await?))
+        let counted = self.plane.as_ref().map(|plane| plane.exception_hits(input.tenant));
+        let with_hits = |stored| {
+            let mut exception = wire(stored)?;
+            if let Some(counted) = &counted {
+                let own = counted.iter().find(|own| own.exception == exception.id);
+                exception.hits = Some(own.map_or(0, |own| own.hits));
+                exception.last_hit_at = own.map(|own| own.last_hit_at);
+            }
+            Ok(exception)
+        };
+        Ok(Outcome::answer(admitted.page(owner, None, input.limit, input.cursor.as_ref(), with_hits).await?))
     }
 }
 

@@ -1,8 +1,8 @@
 //! What is live in one tenant: packs that tenants share, its own documents, and what it has switched off or excepted.
 //!
 //! A pack is parsed once and compiled once for each record format, however many tenants it serves; a tenant's own rules
-//! and filters are a pack of their own. Filters of the tenant narrow rules of shared packs too, without touching them:
-//! they are asked only of events that such a rule matched. Agrees with one collection of all documents, or a test fails.
+//! and filters are a pack of their own. Filters of the tenant narrow its own rules and those of shared packs without
+//! touching them: they are asked only of events that such a rule matched, so that it is known what they hold back. Agrees with one collection of all documents, or a test fails.
 
 use crate::engine::{Engine, Scratch};
 use crate::profile::{Format, Profile};
@@ -23,6 +23,11 @@ impl Pack {
     /// Read texts, each with a name: a rule's `source.file` gives it back.
     pub fn load<'a>(texts: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         Self { collection: Collection::load(texts, &|_| None), engines: RwLock::default() }
+    }
+
+    /// As [`Pack::load`], for a tenant's own: its filters are left to [`Live`].
+    pub fn load_own<'a>(texts: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        Self { collection: Collection::load_apart(texts), engines: RwLock::default() }
     }
 
     /// What was loaded and what was not.
@@ -80,16 +85,26 @@ pub struct LiveMatcher {
 pub struct LiveScratch {
     engines: Vec<Scratch>,
     rules: Vec<u32>,
+    spared: Vec<usize>,
+}
+
+impl LiveScratch {
+    /// The tenant's filters that kept rules from holding of the record last asked about: one place for each rule.
+    /// [`Live::filter`] knows them.
+    #[must_use]
+    pub fn spared(&self) -> &[usize] {
+        &self.spared
+    }
 }
 
 impl Live {
-    /// Shared packs, the tenant's own documents, and rules of the packs that are off here, by id or name.
+    /// Shared packs, the tenant's own documents as [`Pack::load_own`] reads them, and rules of the packs that are off here, by id or name.
     #[must_use]
     pub fn new(shared: Vec<Arc<Pack>>, own: Pack, off: &BTreeSet<String>) -> Arc<Self> {
         let filters = &own.collection.filters;
         let mut changes: Vec<Changes> = shared.iter().map(|pack| Changes::of(pack, filters, off)).collect();
-        // The own pack has its filters in its rules already.
-        changes.push(Changes::default());
+        // What is off is so in packs; a tenant's own rules are taken away instead.
+        changes.push(Changes::of(&own, filters, &BTreeSet::new()));
         let mut packs = shared;
         packs.push(Arc::new(own));
         Arc::new(Self { packs, changes })
@@ -126,6 +141,12 @@ impl Live {
         // Filters are not put in again: the correlator counts matches, which they have narrowed.
         all.finish();
         all
+    }
+
+    /// A filter of the tenant by its place.
+    #[must_use]
+    pub fn filter(&self, place: usize) -> Option<&Filter> {
+        self.own_filters().get(place)
     }
 
     fn own_filters(&self) -> &[Filter] {
@@ -182,25 +203,31 @@ impl LiveMatcher {
         if scratch.engines.len() < self.engines.len() {
             scratch.engines.resize_with(self.engines.len(), Scratch::default);
         }
-        let parts = self.engines.iter().zip(&self.live.changes).zip(&mut scratch.engines);
+        let LiveScratch { engines, rules, spared } = scratch;
+        spared.clear();
+        let parts = self.engines.iter().zip(&self.live.changes).zip(engines);
         for (pack, ((engine, changes), buffers)) in parts.enumerate() {
             if engine.rules_asked() == 0 {
                 continue;
             }
-            engine.matches(view, buffers, &mut scratch.rules);
-            let kept = scratch.rules.iter().filter(|rule| !changes.off.contains(rule));
-            let kept = kept.filter(|rule| self.filters_hold(changes, **rule, view));
+            engine.matches(view, buffers, rules);
+            let kept = rules.iter().filter(|rule| !changes.off.contains(rule));
+            let kept = kept.filter(|rule| self.filters_hold(changes, **rule, view, spared));
             out.extend(kept.map(|rule| LiveHit { pack, rule: *rule }));
         }
     }
 
-    fn filters_hold(&self, changes: &Changes, rule: u32, view: &View<'_>) -> bool {
+    fn filters_hold(&self, changes: &Changes, rule: u32, view: &View<'_>, spared: &mut Vec<usize>) -> bool {
         let Some(filters) = changes.filters.get(&rule) else { return true };
         // Only for events that a rule with an exception matched: these are few, the plain evaluator will do.
         let Ok(record) = serde_json::from_slice::<serde_json::Value>(view.raw()) else { return true };
         let own = self.live.own_filters();
-        let mut filters = filters.iter().filter_map(|number| own.get(*number));
-        filters.all(|filter| reference::holds(&filter.expr, &record, &self.profile))
+        let before = spared.len();
+        let failing = |number: &&usize| {
+            own.get(**number).is_some_and(|filter| !reference::holds(&filter.expr, &record, &self.profile))
+        };
+        spared.extend(filters.iter().filter(failing));
+        spared.len() == before
     }
 }
 
@@ -234,7 +261,8 @@ mod tests {
     fn packs_are_shared_and_tenants_differ() {
         let shared = Arc::new(Pack::load([("a", SHARED), ("b", OTHER)]));
         let plain = Live::new(vec![shared.clone()], Pack::default(), &BTreeSet::new());
-        let own = Live::new(vec![shared.clone()], Pack::load([("c", OWN), ("d", FILTER)]), &["who".to_owned()].into());
+        let own =
+            Live::new(vec![shared.clone()], Pack::load_own([("c", OWN), ("d", FILTER)]), &["who".to_owned()].into());
         assert!(own.packs().iter().all(|pack| pack.collection().rejections.is_empty()), "{own:?}");
         let desk = record(r#""Computer":"desk-1""#);
         assert_eq!(found(&plain, &desk), ["shell", "who"]);
@@ -242,6 +270,13 @@ mod tests {
         let build = record(r#""Computer":"build-7""#);
         assert_eq!(found(&plain, &build), ["shell", "who"]);
         assert_eq!(found(&own, &build), [""; 0]);
+        let matcher = own.matcher(&Profile::new(Format::WindowsFlat));
+        let (mut parser, mut scratch, mut hits) = (event::Parser::new(), LiveScratch::default(), Vec::new());
+        for (text, held_back) in [(&build, 2), (&desk, 0)] {
+            matcher.matches(&parser.parse(text.as_bytes()).unwrap(), &mut scratch, &mut hits);
+            let files = scratch.spared().iter().filter_map(|place| own.filter(*place));
+            assert_eq!(files.filter(|filter| filter.source.file == "d").count(), held_back);
+        }
         assert_eq!(Arc::strong_count(&shared.engine(&Profile::new(Format::WindowsFlat))), 2);
         assert_eq!(own.collection().rules.len(), 2);
     }

@@ -5,9 +5,9 @@ use api::{
     Backtest, BacktestAsk, Bounds, Compacted, DataPlane, DataPresence, Delivered, Delivery, Detection, DetectionGet,
     DetectionList, Detections, EntityPrevalence, Erased, Estimate, Event, EventEstimate, EventExport, EventFields,
     EventFiles, EventGet, EventHistogram, EventProcessTree, EventQuery, EventRows, EventSearch, EventTail, EventValues,
-    Fields, Future, Histogram, LakeStatus, LogSourceName, MappingTest, Prevalences, Problem, ProcessTree, Protocol,
-    Provenance, Pushback, RetroHunted, RuleReport, RuleSet, SourceHealth, SyslogStream, TenantSetup, Told, TurnedAway,
-    Values,
+    ExceptionHits, Fields, Future, Histogram, LakeStatus, LogSourceName, MappingTest, Prevalences, Problem,
+    ProcessTree, Protocol, Provenance, Pushback, RetroHunted, RuleReport, RuleSet, SourceHealth, SyslogStream,
+    TenantSetup, Told, TurnedAway, Values,
 };
 use ids::{Owner, Scope, TenantId, Text, Timestamp};
 use std::net::IpAddr;
@@ -352,6 +352,10 @@ impl DataPlane for Recorder {
 
     fn recovered(&self) -> Future<'_, ()> {
         now(())
+    }
+
+    fn exception_hits(&self, _tenant: TenantId) -> Vec<ExceptionHits> {
+        Vec::new()
     }
 
     fn backtest<'a>(

@@ -46,6 +46,7 @@ impl Compiler<'_> {
             passthrough: self.file.passthrough,
             absent: self.file.absent.clone(),
             detect: self.form.detect.iter().map(|detect| self.detect(detect)).collect(),
+            elsewhere: self.form.elsewhere.clone(),
             conditions: conditions.into_iter().map(|(_, paths)| paths).collect(),
             condition_slots: Vec::new(),
             trie: Trie::default(),

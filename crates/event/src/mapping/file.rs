@@ -41,6 +41,10 @@ pub(super) struct FormFile {
     /// What stands before every other field's name; the empty text means the record itself.
     #[serde(default)]
     pub(super) prefixes: Vec<String>,
+    /// Fields with a place of their own that are looked for behind the prefixes too. A record of which one stands there,
+    /// or which has fields outside of the prefixes or with blanks in their names, says more than its event does.
+    #[serde(default)]
+    pub(super) elsewhere: Vec<String>,
 }
 
 /// What must hold in a record of this shape.

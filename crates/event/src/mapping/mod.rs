@@ -11,6 +11,7 @@ mod plan;
 mod reading;
 mod run;
 mod shape;
+mod stray;
 mod time;
 mod trie;
 mod value;

@@ -28,6 +28,8 @@ pub struct Mapping {
     pub(super) passthrough: bool,
     pub(super) absent: Vec<String>,
     pub(super) detect: Vec<Detect>,
+    /// Fields that may stand besides where the mapping looks, in records whose fields stand in Windows' envelope.
+    pub(super) elsewhere: Vec<String>,
     /// The fields that classes are chosen by, each read once a record.
     pub(super) conditions: Vec<Vec<FieldPath>>,
     /// Slots of the conditions' paths.

@@ -4,6 +4,7 @@
 use super::column::{COLUMNS, ColumnType};
 use super::output::{ColumnValue, Normalised, Observable, ObservableKind, Odd};
 use super::plan::{Convert, Field, Mapping, Plan, Segment, Source};
+use super::stray;
 use super::trie::Trie;
 use super::value::{Target, Value, push, write_item, write_text};
 use crate::ocsf::{Entry, Schema};
@@ -53,7 +54,7 @@ impl Normaliser {
             return;
         }
         let (slots, doubled) = slots(mapping, record);
-        out.odd = odd_choice(mapping, &slots, &doubled);
+        out.odd = odd_choice(mapping, record, &slots, &doubled);
         let Some(plan) = choose(mapping, &slots) else { return };
         odd_columns(plan, &slots, &doubled, &mut out.odd);
         let absent = mapping.absent.as_slice();
@@ -83,7 +84,7 @@ impl Normaliser {
             return;
         }
         let (slots, doubled) = slots(mapping, record);
-        out.odd = odd_choice(mapping, &slots, &doubled);
+        out.odd = odd_choice(mapping, record, &slots, &doubled);
         let Some(plan) = choose(mapping, &slots) else { return };
         odd_columns(plan, &slots, &doubled, &mut out.odd);
         let absent = mapping.absent.as_slice();
@@ -277,10 +278,11 @@ fn read_slots<'v>(trie: &Trie, record: &'v View<'_>) -> (Slots<'v>, Vec<u32>) {
     (slots, doubled)
 }
 
-/// Whether the class hangs on a field that says more than one thing.
-fn odd_choice(mapping: &Mapping, slots: &Slots<'_>, doubled: &[u32]) -> Odd {
+/// Whether the class hangs on a field that says more than one thing, or fields stand besides where they are looked for.
+fn odd_choice(mapping: &Mapping, record: &View<'_>, slots: &Slots<'_>, doubled: &[u32]) -> Odd {
     let mut odd = Odd::default();
-    if !mapping.condition_slots.iter().all(|own| single(own, slots, doubled)) {
+    let strays = || !mapping.elsewhere.is_empty() && stray::any(record.root(), &mapping.elsewhere);
+    if !mapping.condition_slots.iter().all(|own| single(own, slots, doubled)) || strays() {
         odd.set_class();
     }
     odd

@@ -54,8 +54,8 @@ impl Shape<'_> {
     /// [odd](super::Odd) in it. The paths are all at which the field may stand.
     #[must_use]
     pub fn column_of(&self, paths: &[String]) -> Option<Kept> {
-        let fields = self.plan.kept.iter().filter_map(|place| self.plan.fields.get(*place));
-        let field = { fields }.find(|field| within(paths, &field.source.paths))?;
+        let mut fields = self.plan.kept.iter().filter_map(|place| self.plan.fields.get(*place));
+        let field = fields.find(|field| within(paths, &field.source.paths))?;
         let column = COLUMNS.get(field.column?).filter(|column| column.belongs_to(self.plan.class_uid))?;
         Some(Kept { column, addresses: matches!(field.target, Target::Ip) })
     }

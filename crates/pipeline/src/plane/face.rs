@@ -6,8 +6,9 @@ use api::{
     Backtest, BacktestAsk, Bounds, Compacted, DataPlane, DataPresence, Delivered, Delivery, Detection, DetectionGet,
     DetectionList, Detections, EntityPrevalence, Erased, Estimate, Event, EventEstimate, EventExport, EventFields,
     EventFiles, EventGet, EventHistogram, EventProcessTree, EventQuery, EventRows, EventSearch, EventTail, EventValues,
-    Fields, Future, Histogram, LakeStatus, LogSourceName, MappingTest, Prevalences, Problem, ProblemKind, ProcessTree,
-    Protocol, RetroHunted, RuleReport, RuleSet, SourceHealth, SyslogStream, TenantSetup, Told, TurnedAway, Values,
+    ExceptionHits, Fields, Future, Histogram, LakeStatus, LogSourceName, MappingTest, Prevalences, Problem,
+    ProblemKind, ProcessTree, Protocol, RetroHunted, RuleReport, RuleSet, SourceHealth, SyslogStream, TenantSetup,
+    Told, TurnedAway, Values,
 };
 use ids::{EventId, Scope, TenantId, Text};
 use std::sync::Arc;
@@ -211,6 +212,11 @@ impl DataPlane for Plane {
 
     fn recovered(&self) -> Future<'_, ()> {
         Box::pin(self.0.shared.reach(self.0.opened_at))
+    }
+
+    fn exception_hits(&self, tenant: TenantId) -> Vec<ExceptionHits> {
+        let told = |(exception, hits, last_hit_at)| ExceptionHits { exception, hits, last_hit_at };
+        self.0.shared.spared().of(tenant).map(told).collect()
     }
 
     fn backtest<'a>(

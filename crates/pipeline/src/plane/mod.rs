@@ -18,6 +18,7 @@ mod retro;
 mod rules;
 mod runner;
 mod setup;
+mod spared;
 mod stream;
 mod transform;
 mod trial;
@@ -169,6 +170,7 @@ impl Plane {
             clock: Arc::clone(&options.clock),
             tenants: setup::Tenants::default(),
             fares: Mutex::new(options.writer.cursor(runner::FARES).map(fare::Fares::restored).unwrap_or_default()),
+            spared: Mutex::new(options.writer.cursor(runner::SPARED).map(spared::Spared::restored).unwrap_or_default()),
             sink: options.findings,
             pace: options.pace,
             begun: Mutex::new(false),

@@ -4,7 +4,7 @@
 //! this build and that a field holds one plain value, the lake knows of each run of rows and reads the others whole.
 
 use super::rules::format_of;
-use detection::profile::{CHANNEL, EVENT_ID, Gate, Profile, Step};
+use detection::profile::{Format, Gate, Profile, Step};
 use detection::sigma::{Expr, LogSource, Matcher, Number, Part, Pattern, Test};
 use event::mapping::{Mapping, Mappings, Shape};
 use lake::Needed;
@@ -50,7 +50,7 @@ pub(super) fn needed<'r>(rules: impl Iterator<Item = (&'r LogSource, &'r Expr)> 
         }
     }
     let of_class = |(class, parts): (u32, Vec<Needed>)| all(vec![Needed::Class(class), any(parts)]);
-    let whole = Needed::Any(classes.into_iter().map(of_class).collect());
+    let whole = any(classes.into_iter().map(of_class).collect());
     if texts(&whole) > TEXTS_MAX { classes_of(&whole) } else { whole }
 }
 
@@ -107,7 +107,7 @@ fn texts(needed: &Needed) -> usize {
 
 /// The same without the texts.
 fn classes_of(needed: &Needed) -> Needed {
-    let Needed::Any(parts) = needed else { return everything() };
+    let parts = if let Needed::Any(parts) = needed { parts.as_slice() } else { std::slice::from_ref(needed) };
     let class = |part: &Needed| match part {
         Needed::Class(class) => Some(Needed::Class(*class)),
         Needed::All(inner) => inner.iter().find(|one| matches!(one, Needed::Class(_))).cloned(),
@@ -211,27 +211,38 @@ impl Around<'_> {
         })
     }
 
-    /// Where a field of a rule may stand in records of this mapping, as the mapping writes paths.
+    /// Where a field of a rule may stand in records of this mapping that are not odd, as the mapping writes paths.
     fn paths(&self, field: &str) -> Vec<String> {
         let name = |step: &Step| match step {
             Step::Key(name) | Step::Blank(name) => name.to_string(),
             Step::AnyKey => "*".to_owned(),
         };
         let mut paths: Vec<String> = Vec::new();
-        let asked = match field {
-            // What a rule says of the channel in its own words is the same field.
-            "Channel" => [field, CHANNEL],
-            "EventID" => [field, EVENT_ID],
-            other => [other, other],
-        };
-        for path in asked.into_iter().flat_map(|field| self.profile.paths(field)) {
+        for path in self.profile.paths(field) {
             let path = path.iter().map(name).collect::<Vec<_>>().join(".");
             if !paths.contains(&path) {
                 paths.push(path);
             }
         }
+        if *self.profile.format() == Format::WindowsEvtx {
+            regular(&mut paths);
+        }
         paths
     }
+}
+
+/// In Windows' envelope a record is odd that has fields beside the event, right below `UserData`, among the data under the
+/// name of a field of the system part, or as objects where they are asked for as texts.
+fn regular(paths: &mut Vec<String>) {
+    let of_system = paths.iter().any(|path| path.starts_with("Event.System."));
+    let wanted = |path: &String| match path.strip_prefix("Event.") {
+        Some(inner) if of_system => inner.starts_with("System."),
+        Some(inner) => inner.starts_with("EventData.") || inner.starts_with("UserData.*."),
+        None => false,
+    };
+    paths.retain(wanted);
+    let all = paths.clone();
+    paths.retain(|path| path.strip_suffix(".#text").is_none_or(|outer| !all.iter().any(|other| other == outer)));
 }
 
 #[cfg(test)]
@@ -287,6 +298,20 @@ mod tests {
             assert!(found == only_class || found == Needed::Class(1007), "{body}: {found:?}");
         }
         assert_eq!(of("logsource: {product: nowhere}\ndetection: {s: {a: b}, condition: s}"), nothing());
+    }
+
+    #[test]
+    fn what_many_rules_ask_for_leads_to_classes_and_columns() {
+        let process = "logsource: {product: windows, category: process_creation}\n";
+        let found = of(&format!(
+            "{process}detection: {{s: {{Computer: ws-01, CommandLine|contains|all: [abc, wxyz]}}, condition: s}}"
+        ));
+        let text = format!("{found:?}");
+        for wanted in
+            ["Class(1007)", "Equals(\"device_hostname\", \"ws-01\")", "Contains(\"process_cmd_line\", \"wxyz\")"]
+        {
+            assert!(text.contains(wanted), "{wanted}: {text}");
+        }
     }
 
     #[test]

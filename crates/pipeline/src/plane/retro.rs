@@ -162,8 +162,14 @@ mod tests {
     fn what_was_found_afterwards_reads_back_and_is_marked() {
         let tenant = TenantId::derive(&[b"own"]);
         let source = Source { tenant, name: Text::truncated("dc") };
-        let finding =
-            super::super::finding::of_source("r-1", "t", "d", "k", &source, Timestamp::from_micros(5_000_000));
+        let finding = super::super::finding::of_platform(
+            "r-1",
+            "t",
+            "d",
+            "k",
+            (&source, "source/dc"),
+            Timestamp::from_micros(5_000_000),
+        );
         let entry = Afterwards {
             v: VERSION,
             at: Timestamp::from_micros(9_000_000),

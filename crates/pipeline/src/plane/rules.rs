@@ -9,7 +9,7 @@ use detection::live::{Live, LiveHit, LiveMatcher, LiveScratch, Pack};
 use detection::profile::{Format, Profile};
 use detection::sigma::{Collection, Correlation, Rule};
 use event::View;
-use ids::{RuleId, Severity};
+use ids::{RuleExceptionId, RuleId, Severity};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
@@ -53,9 +53,13 @@ pub(crate) struct Packs {
     sets: Mutex<HashMap<String, (Weak<Detectors>, RuleReport)>>,
 }
 
+/// What stands before the names of a tenant's own documents.
+const OWN: &str = "own/";
+
 fn load(prefix: &str, rules: &[RuleText]) -> (Pack, HashMap<String, Meta>) {
     let files: Vec<String> = rules.iter().map(|rule| format!("{prefix}{}", rule.name)).collect();
-    let pack = Pack::load(files.iter().map(String::as_str).zip(rules.iter().map(|rule| rule.text.as_str())));
+    let texts = files.iter().map(String::as_str).zip(rules.iter().map(|rule| rule.text.as_str()));
+    let pack = if prefix == OWN { Pack::load_own(texts) } else { Pack::load(texts) };
     let meta = |rule: &RuleText| Meta {
         id: rule.id,
         name: rule.name.clone(),
@@ -91,7 +95,7 @@ impl Packs {
 
     fn compile_alone(&self, rules: &RuleSet) -> (Option<Arc<Detectors>>, RuleReport) {
         let shared: Vec<Arc<Shared>> = rules.packs.iter().map(|pack| self.shared(pack)).collect();
-        let (own_pack, own) = load("own/", &rules.rules);
+        let (own_pack, own) = load(OWN, &rules.rules);
         let packs = shared.iter().map(|shared| Arc::clone(&shared.pack)).collect();
         let live = Live::new(packs, own_pack, &rules.off);
         let collection = live.collection();
@@ -157,6 +161,11 @@ impl Detectors {
         self.own.get(file).or_else(|| self.shared.iter().find_map(|shared| shared.metas.get(file)))
     }
 
+    /// The exception that a filter of the tenant is.
+    fn exception(&self, place: usize) -> Option<RuleExceptionId> {
+        self.live.filter(place)?.source.file.strip_prefix(OWN)?.parse().ok()
+    }
+
     /// A correlation by its id, with what is known of it.
     pub(crate) fn correlation(&self, id: &str) -> Option<(&Correlation, Option<&Meta>)> {
         let found = self.collection.correlations.iter().find(|correlation| correlation.id == id)?;
@@ -208,7 +217,14 @@ impl Matcher {
         seen: &Seen<'_>,
         out: &mut Portion,
     ) {
-        let Some(matcher) = self.holds(detectors, mapping, view) else { return };
+        let Some(matcher) = detectors.matcher(mapping) else { return };
+        matcher.matches(view, &mut self.scratch, &mut self.hits);
+        for exception in self.scratch.spared().iter().filter_map(|place| detectors.exception(*place)) {
+            out.spared.count((seen.source.tenant, exception), 1, seen.received);
+        }
+        if self.hits.is_empty() {
+            return;
+        }
         let mut findings = self.findings(detectors, &matcher, view, seen, &mut out.sighted);
         for (finding, part) in findings.iter_mut().zip(1..FINDINGS_MAX) {
             finding.append(seen, part, &mut out.chunk);

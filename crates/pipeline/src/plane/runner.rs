@@ -8,6 +8,7 @@ use super::finding::Finding;
 use super::notice::{KIND_NOTICE, Notice, Watch};
 use super::retro::{Afterwards, KIND_FOUND};
 use super::setup::Tenants;
+use super::spared::Spared;
 use super::transform::{Portion, Transform};
 use crate::{KIND_BATCH, Stored};
 use ids::{Clock, TenantId};
@@ -25,6 +26,8 @@ use tokio::sync::watch;
 pub(crate) const CURSOR: &str = "journal";
 /// The name under which the catalog keeps when each source was last heard.
 pub(crate) const FARES: &str = "fares";
+/// The cursor with what exceptions held back.
+pub(crate) const SPARED: &str = "exceptions";
 const CURSOR_VERSION: u8 = 1;
 /// Records and bytes of one piece of work; a batch is never split.
 const WORK_RECORDS: usize = 4_096;
@@ -80,6 +83,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) tenants: Tenants,
     pub(crate) fares: Mutex<Fares>,
+    /// What exceptions held back.
+    pub(crate) spared: Mutex<Spared>,
     pub(crate) sink: Option<Arc<dyn FindingSink>>,
     pub(crate) pace: Pace,
     /// Whether reading the log may begin; and who waits for it.
@@ -105,6 +110,10 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    pub(crate) fn spared(&self) -> std::sync::MutexGuard<'_, Spared> {
+        self.spared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn fares(&self) -> std::sync::MutexGuard<'_, Fares> {
         self.fares.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -430,7 +439,7 @@ impl Writing {
 
     fn take(&mut self, one: Done) {
         let Done { next, batches, portion, .. } = one;
-        let Portion { chunk, shares, sighted, mut findings, notices } = portion;
+        let Portion { chunk, shares, sighted, mut findings, notices, spared } = portion;
         if self.writer.hot().rows == 0 {
             self.since = Instant::now();
         }
@@ -452,6 +461,7 @@ impl Writing {
         }
         notices.iter().for_each(|notice| fares.told(notice));
         drop(fares);
+        self.shared.spared().add(spared);
         self.shared.batches.fetch_add(batches, Ordering::Relaxed);
         self.tell(findings);
     }
@@ -478,6 +488,7 @@ impl Writing {
         let mut cursors = vec![(CURSOR.to_owned(), encode(self.next))];
         cursors.extend(self.correlations.cursors());
         cursors.push((FARES.to_owned(), self.shared.fares().stored(&self.shared.tenants.now())));
+        cursors.push((SPARED.to_owned(), self.shared.spared().stored()));
         let Ok(flush) = self.writer.start_flush(cursors) else { return };
         let (tell, landed) = sync_channel(1);
         self.runtime.spawn(async move {

@@ -6,6 +6,7 @@ use super::finding::{self, Sighted};
 use super::notice::Notice;
 use super::rules::Matcher;
 use super::setup::{Reading, Tenant};
+use super::spared::Spared;
 use crate::{Form, Record, Source, Stored};
 use event::mapping::{COLUMNS, ColumnValue, Mapping, Mappings, Normalised, Normaliser};
 use event::{ParseFault, Parser, View};
@@ -30,6 +31,8 @@ pub(crate) struct Portion {
     pub(crate) findings: Vec<finding::Finding>,
     /// What the platform says of sources by itself.
     pub(crate) notices: Vec<Notice>,
+    /// What exceptions held back.
+    pub(crate) spared: Spared,
 }
 
 /// The buffers of one worker.

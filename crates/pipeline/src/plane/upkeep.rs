@@ -115,6 +115,7 @@ impl Plane {
         let rows_held = runs.filter(|run| is_held(&holds, run)).map(|run| run.rows).sum();
         self.0.lake.catalog().prune(Pruned::Tenant(tenant)).await.map_err(unavailable)?;
         self.0.shared.fares().forget(tenant);
+        self.0.shared.spared().forget(tenant);
         self.0.receiver.forget(tenant);
         self.0.shared.forgotten.lock().unwrap_or_else(PoisonError::into_inner).push(tenant);
         Ok(Erased { rows_removed: dropped.dropped, rows_held })

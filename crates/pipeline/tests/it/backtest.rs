@@ -315,3 +315,39 @@ async fn log_sources_are_present_absent_or_unknown() {
     assert_eq!(backtest(&plane, &rules()[1], false).await.events, 244);
     plane.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_exception_holds_back_is_counted_once_over_restarts() {
+    let exception = ids::RuleExceptionId::derive(&[b"build hosts"]);
+    let filter = rule(
+        &exception.to_string(),
+        "logsource: {product: windows, category: process_creation}\nfilter: {rules: [end], s: {Image|contains: system32\\WHOAMI}, condition: not s}",
+    );
+    let set = RuleSet { digest: "live".to_owned(), rules: vec![rules().remove(0), filter], ..RuleSet::default() };
+    let bed = Bed::new(46);
+    let plane = bed.open_waiting(lazy()).await;
+    assert!(plane.set_rules(tenant(), set.clone()).unwrap().faults.is_empty());
+    plane.begin();
+    deliver(&plane, ndjson(records().join("\n"))).await;
+    caught_up(&plane).await;
+    let told = plane.exception_hits(tenant());
+    assert_eq!((told.len(), told[0].exception, told[0].hits), (1, exception, 60));
+    assert!(stored(&plane, "end").await.is_empty(), "all of them are held back");
+    assert!(plane.exception_hits(ids::TenantId::derive(&[b"other"])).is_empty());
+    plane.stop().await;
+    drop(plane);
+    for round in 1..3 {
+        let plane = bed.open_waiting(lazy()).await;
+        plane.set_rules(tenant(), set.clone()).unwrap();
+        plane.begin();
+        caught_up(&plane).await;
+        let again = plane.exception_hits(tenant());
+        assert_eq!((again[0].hits, again[0].last_hit_at >= told[0].last_hit_at), (60 * round, true));
+        // The same bytes again would be taken for a repeated delivery.
+        deliver(&plane, ndjson(format!("{}\n{{\"round\":{round}}}", records().join("\n")))).await;
+        caught_up(&plane).await;
+        assert_eq!(plane.exception_hits(tenant())[0].hits, 60 * (round + 1));
+        plane.stop().await;
+        drop(plane);
+    }
+}
