@@ -353,6 +353,9 @@ pub trait DataPlane: Send + Sync {
     /// A syslog connection, or the datagrams of one listener.
     fn syslog(&self, tenant: TenantId, source: Text<64>, datagrams: bool) -> Box<dyn SyslogStream>;
 
+    /// The tenants that have findings in the lake. Told from the catalog: no record is read.
+    fn with_findings(&self) -> BTreeSet<TenantId>;
+
     /// `event.query`.
     fn query<'a>(
         &'a self,

@@ -277,6 +277,9 @@ mod tests {
             let files = scratch.spared().iter().filter_map(|place| own.filter(*place));
             assert_eq!(files.filter(|filter| filter.source.file == "d").count(), held_back);
         }
+        // The pack's, the matcher's, and the one that is asked: there is one engine.
+        assert_eq!(Arc::strong_count(&shared.engine(&Profile::new(Format::WindowsFlat))), 3);
+        drop(matcher);
         assert_eq!(Arc::strong_count(&shared.engine(&Profile::new(Format::WindowsFlat))), 2);
         assert_eq!(own.collection().rules.len(), 2);
     }

@@ -21,8 +21,8 @@ use datafusion::arrow::datatypes::{Int16Type, Int32Type, Int64Type, TimestampMic
 use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::{Expr, SessionContext, col, lit};
 use futures::StreamExt;
-use ids::{EventId, Owner, Scope, Timestamp};
-use std::collections::BTreeMap;
+use ids::{EventId, Owner, Scope, TenantId, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -202,6 +202,16 @@ impl Lake {
             }
         }
         classes
+    }
+
+    /// The tenants that have events of a class. Reads the catalog only.
+    #[must_use]
+    pub fn tenants_of(&self, class_uid: u32) -> BTreeSet<TenantId> {
+        let snapshot = self.inner.current.get();
+        let files = snapshot.files.values().filter(|file| file.class_uid == class_uid);
+        let hot = snapshot.hot.iter().filter(|batch| batch.class_uid == class_uid);
+        let kept = files.flat_map(|file| file.row_groups.iter().map(|run| run.tenant));
+        kept.chain(hot.flat_map(|batch| batch.tenants.iter().copied())).collect()
     }
 
     /// Cut a time range into parts with records in them, newest first, each of about `rows_max` records or one hour.

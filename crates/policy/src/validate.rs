@@ -9,7 +9,9 @@ use crate::{
     compile::outside,
     document::{Clause, Document},
     fault::PolicyFault,
-    schema::{Outline, PRINCIPAL_KINDS, principal_type, render, schema_text, used_families},
+    schema::{
+        Outline, PRINCIPAL_KINDS, check_specs, entity_types, json, principal_type, target_types, used_families, whole,
+    },
     slices::names_action,
     spec::{ActionSpec, Effect, FAMILIES, family},
 };
@@ -33,8 +35,9 @@ pub(crate) fn validate(
     let doubtful = doubtful(specs, clauses).map_err(|error| outside("operations", error))?;
     let (mut faults, mut warnings) = (Vec::new(), Vec::new());
     if !doubtful.is_empty() {
-        let text = schema_text(specs).map_err(|error| outside("operations", error))?;
-        let result = strictly(&text, &doubtful).map_err(|error| outside("operations", error))?;
+        check_specs(specs).map_err(|error| outside("operations", error))?;
+        let schema = json(specs, &whole(specs)).map_err(|error| outside("operations", error))?;
+        let result = strictly(schema, &doubtful).map_err(|error| outside("operations", error))?;
         let fault = |id: &PolicyId, diagnostic: &dyn Diagnostic| {
             let clause = AsRef::<str>::as_ref(id).parse::<usize>().ok().and_then(|index| clauses.get(index));
             let document = clause.and_then(|clause| documents.get(clause.document));
@@ -71,28 +74,31 @@ pub(crate) fn validate(
     if faults.is_empty() { Ok(warnings) } else { Err(faults) }
 }
 
-fn strictly(schema: &str, set: &PolicySet) -> Result<ValidationResult, String> {
-    let schema: Schema = schema.parse().map_err(|error: cedar_policy::CedarSchemaError| error.to_string())?;
+fn strictly(schema: Value, set: &PolicySet) -> Result<ValidationResult, String> {
+    let schema = Schema::from_json_value(schema).map_err(|error| error.to_string())?;
     Ok(Validator::new(schema).validate_with_level(set, ValidationMode::Strict, LEVEL))
 }
 
 /// The policies that do not pass without a word against what they can tell apart, named by their index.
 fn doubtful(specs: &[ActionSpec<'_>], clauses: &[Clause]) -> Result<PolicySet, String> {
-    let mut by_schema: BTreeMap<String, PolicySet> = BTreeMap::new();
+    let mut by_schema: BTreeMap<String, (Value, PolicySet)> = BTreeMap::new();
     let mut doubtful = PolicySet::new();
     for (index, clause) in clauses.iter().enumerate() {
         let named = clause.policy.new_id(PolicyId::new(index.to_string()));
-        let json = clause.policy.to_json().map_err(|error| error.to_string())?;
+        let own = clause.policy.to_json().map_err(|error| error.to_string())?;
         let mut mentioned = Mentioned::default();
-        mentioned.collect(&json);
-        let set = match mentioned.schema(specs, clause) {
-            Some(schema) => by_schema.entry(schema).or_default(),
+        mentioned.collect(&own);
+        let set = match mentioned.outline(specs, clause) {
+            Some(outline) => {
+                let schema = json(specs, &outline)?;
+                &mut by_schema.entry(schema.to_string()).or_insert_with(|| (schema, PolicySet::new())).1
+            }
             None => &mut doubtful,
         };
         set.add(named).map_err(|error| error.to_string())?;
     }
-    for (schema, set) in by_schema {
-        let quiet = strictly(&schema, &set).is_ok_and(|result| result.validation_passed_without_warnings());
+    for (schema, set) in by_schema.into_values() {
+        let quiet = strictly(schema, &set).is_ok_and(|result| result.validation_passed_without_warnings());
         if !quiet {
             for policy in set.policies() {
                 doubtful.add(policy.clone()).map_err(|error| error.to_string())?;
@@ -131,9 +137,9 @@ impl Mentioned {
         }
     }
 
-    /// A schema with one operation and one kind of principal of each sort that the policy can tell apart; none
+    /// Of the registry one operation and one kind of principal of each sort that the policy can tell apart; none
     /// where it names an action that there is not.
-    fn schema(&self, specs: &[ActionSpec<'_>], clause: &Clause) -> Option<String> {
+    fn outline<'a>(&self, specs: &'a [ActionSpec<'a>], clause: &Clause) -> Option<Outline<'a>> {
         let used = used_families(specs);
         let mut families: BTreeSet<&str> = BTreeSet::new();
         for action in &self.actions {
@@ -164,8 +170,16 @@ impl Mentioned {
         families.extend(chosen.iter().filter_map(|spec| family(spec.id)));
         let mentions = |kind: &&ids::PrincipalKind| self.types.contains(principal_type(**kind));
         let (named, others): (Vec<_>, Vec<_>) = PRINCIPAL_KINDS.iter().partition(mentions);
-        let principals = named.into_iter().chain(others.into_iter().take(1)).copied().collect();
-        Some(render(specs, &Outline { specs: chosen, families, principals }))
+        let principals: Vec<_> = named.into_iter().chain(others.into_iter().take(1)).copied().collect();
+        // A type costs a name for each of its attributes, and nearly all are of no concern here.
+        let mut types = entity_types(specs);
+        let needed: BTreeSet<&str> = chosen.iter().flat_map(|spec| target_types(spec)).collect();
+        types.retain(|name| {
+            let above = ["Provider", "Role", "Tenant"].contains(&name.as_str());
+            let asks = principals.iter().any(|kind| principal_type(*kind) == name);
+            above || asks || needed.contains(name.as_str()) || self.types.contains(name)
+        });
+        Some(Outline { specs: chosen, families, principals, types })
     }
 }
 

@@ -84,14 +84,26 @@ pub struct Remembered {
 
 /// Run the writer on a thread of its own. Each statement is a way to the engine's thread and back; on the runtime of the
 /// calls every way back would wait behind them, several times for each batch.
-fn apart(writer: writer::Writer) -> Result<(), OpenError> {
-    let mut runtime = tokio::runtime::Builder::new_current_thread();
-    // SQLite has no sockets; without them a wake is that of a thread and not of a poll.
-    let runtime = if writer.has_sockets() { runtime.enable_all() } else { runtime.enable_time() };
-    let runtime = runtime.build().map_err(OpenError::Thread)?;
-    let work = move || runtime.block_on(writer.run());
+async fn apart(writer: writer::Writer) -> Result<(), OpenError> {
+    let (ready, started) = oneshot::channel();
+    // The runtime is made where it ends, too: it may not be dropped on another runtime.
+    let work = move || {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        // SQLite has no sockets; without them a wake is that of a thread and not of a poll.
+        let runtime = if writer.has_sockets() { runtime.enable_all() } else { runtime.enable_time() };
+        match runtime.build() {
+            // Nobody hears that it runs where the opening was given up; it then ends with its last handle.
+            Ok(runtime) => {
+                drop(ready.send(Ok(())));
+                runtime.block_on(writer.run());
+            }
+            Err(error) => drop(ready.send(Err(error))),
+        }
+    };
     // It ends when the store is closed or its last handle is gone.
-    std::thread::Builder::new().name("posse-writer".to_owned()).spawn(work).map(drop).map_err(OpenError::Thread)
+    std::thread::Builder::new().name("posse-writer".to_owned()).spawn(work).map_err(OpenError::Thread)?;
+    let gone = || std::io::Error::other("the writer's thread ended at once");
+    started.await.map_err(|_| OpenError::Thread(gone()))?.map_err(OpenError::Thread)
 }
 
 impl Store {
@@ -118,7 +130,7 @@ impl Store {
         let (queue, orders) = mpsc::channel(config.queue_max.max(1));
         let chance = Arc::clone(&entropy);
         let writer = writer::Writer::new(connection, opener, orders, Arc::clone(&shared), chance, lock).await?;
-        apart(writer)?;
+        apart(writer).await?;
         Ok(Self { queue, readers, shared, clock, entropy, turns: job_queue::Turns::default() })
     }
 

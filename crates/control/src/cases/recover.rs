@@ -22,13 +22,16 @@ impl Control {
     /// [`ObserveError`]; what was done before is done.
     pub async fn recover_findings(&self) -> Result<CaseObserved, ObserveError> {
         let mut all = CaseObserved::default();
-        if self.plane.is_none() {
-            return Ok(all);
-        }
+        let Some(plane) = &self.plane else { return Ok(all) };
+        let found = plane.with_findings();
         let tenants = crate::decide::all::<Tenant>(&self.store.snapshot(Scope::Provider)).await;
         let tenants: Vec<Stored<Tenant>> =
             tenants.map_err(|refusal| ObserveError::Refused(Box::new(refusal.into_problem())))?;
         for tenant in tenants.iter().map(|stored| stored.value.id) {
+            // A look costs a decision and a plan: not for the many that have nothing to be looked at.
+            if !found.contains(&tenant) {
+                continue;
+            }
             match self.recover_tenant(tenant).await {
                 Ok(observed) => add(&mut all, observed),
                 Err(ObserveError::Gone) => {}

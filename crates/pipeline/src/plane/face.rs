@@ -11,6 +11,7 @@ use api::{
     Told, TurnedAway, Values,
 };
 use ids::{EventId, Scope, TenantId, Text};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 impl DataPlane for Plane {
@@ -38,6 +39,10 @@ impl DataPlane for Plane {
     fn syslog(&self, tenant: TenantId, source: Text<64>, datagrams: bool) -> Box<dyn SyslogStream> {
         let (receiver, clock) = (Arc::clone(&self.0.receiver), Arc::clone(&self.0.clock));
         Box::new(stream::Stream::new(receiver, clock, Source { tenant, name: source }, datagrams))
+    }
+
+    fn with_findings(&self) -> BTreeSet<TenantId> {
+        self.0.lake.tenants_of(lake::DETECTION_CLASS)
     }
 
     fn query<'a>(

@@ -140,6 +140,8 @@ impl Writer {
             self.serve(batch).await;
             if let Some(done) = close {
                 self.finish().await;
+                // Whoever is told may open the same state at once, and it is this that holds the lock.
+                drop(self);
                 // Whoever asked to close may be gone.
                 let _ = done.send(());
                 return;
@@ -382,11 +384,9 @@ async fn read_books(connection: &mut Connection) -> Result<Books, Fault> {
     let leaf_seq = number(connection.rows(statement::LEAF_LAST, Vec::new()).await?)?;
     let message_seq = number(connection.rows(statement::MESSAGE_LAST, Vec::new()).await?)?;
     let mut books = Books { leaf_seq, message_seq, trees: std::collections::HashMap::new() };
-    for row in connection.rows(statement::TREE_LIST, Vec::new()).await? {
-        let tree = row.text(0)?;
-        let owner = parse_owner(&tree).ok_or_else(|| Fault::decode("owner of an audit tree"))?;
-        let counted = connection.rows(statement::LEAF_COUNT, vec![tree.into()]).await?;
-        books.trees.insert(owner, counted.first().map_or(Ok(0), |row| row.count(0))?);
+    for row in connection.rows(statement::TREE_LEAVES, Vec::new()).await? {
+        let owner = parse_owner(&row.text(0)?).ok_or_else(|| Fault::decode("owner of an audit tree"))?;
+        books.trees.insert(owner, row.count(1)?);
     }
     Ok(books)
 }
