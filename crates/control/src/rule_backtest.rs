@@ -117,7 +117,7 @@ impl Handle<RuleBacktest> for Control {
         let head: Stored<Rule> =
             admitted.reach.read(&input.rule.to_string()).await?.ok_or_else(|| Refusal::not_found("rule"))?;
         let version = input.version.unwrap_or(head.value.newest);
-        version_of(&admitted.reach, input.rule, version).await?;
+        version_of(admitted.reach, input.rule, version).await?;
         let tenant = tenant_for(&head.value, input.tenant)?;
         // What is found shows what events hold: only to those who could ask for these.
         if !admitted.bounds_of("event.search").await?.masked.is_empty() {

@@ -63,7 +63,7 @@ impl Regular {
 /// The columns that are named; whether anything is decided at all.
 fn collect(needed: &Needed, columns: &mut BTreeSet<&'static str>) -> bool {
     match needed {
-        Needed::All(parts) => parts.iter().fold(false, |decides, part| collect(part, columns) || decides),
+        Needed::All(parts) => parts.iter().filter(|part| collect(part, columns)).count() > 0,
         Needed::Any(parts) => parts.iter().fold(parts.is_empty(), |decides, part| collect(part, columns) || decides),
         Needed::Class(_) => true,
         Needed::Contains(column, _) | Needed::Equals(column, _) => {

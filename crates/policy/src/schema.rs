@@ -116,10 +116,12 @@ pub(crate) struct Outline<'a> {
 pub(crate) fn json(specs: &[ActionSpec<'_>], outline: &Outline<'_>) -> Result<Value, String> {
     let shared = SHARED.as_ref().map_err(Clone::clone)?;
     let entity = |name: &String| {
-        let mut entity = json!({ "shape": shared.shape });
-        if !parents(name).is_empty() {
-            entity["memberOfTypes"] = json!(parents(name));
-        }
+        let (shape, within) = (&shared.shape, parents(name));
+        let entity = if within.is_empty() {
+            json!({ "shape": shape })
+        } else {
+            json!({ "shape": shape, "memberOfTypes": within })
+        };
         (name.clone(), entity)
     };
     let entities: Map<String, Value> = outline.types.iter().map(entity).collect();

@@ -81,8 +81,8 @@ statements! {
         WHERE tree = $1 AND idx < $2 ORDER BY idx DESC LIMIT $3";
     LEAF_BY_CALL = "SELECT tree, idx, call, part, leaf, recorded_at FROM audit_leaf WHERE call = $1 ORDER BY part";
     TREE_LIST = "SELECT tree, size, frontier FROM audit_tree ORDER BY tree";
-    TREE_LEAVES = "SELECT tree, (SELECT COALESCE(MAX(idx) + 1, 0) FROM audit_leaf l WHERE l.tree = t.tree) \
-        FROM audit_tree t";
+    TREE_LEAVES = "SELECT tree, (SELECT COALESCE(MAX(idx) + 1, 0) FROM audit_leaf WHERE audit_leaf.tree = audit_tree.tree) \
+        FROM audit_tree ORDER BY tree";
     TREE_READ = "SELECT tree, size, frontier FROM audit_tree WHERE tree = $1";
     TREE_ADVANCE = "UPDATE audit_tree SET size = $2, frontier = $3 WHERE tree = $1";
     NODE_READ = "SELECT level, idx, hash FROM audit_node WHERE tree = $1 AND level = $2 AND idx = $3";

@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod backtest;
+#[cfg(test)]
 mod batch;
 #[cfg(test)]
 mod bed;

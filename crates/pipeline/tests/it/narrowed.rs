@@ -147,7 +147,7 @@ fn record(dice: &mut Dice, crooked: bool) -> String {
             let text = Value::Object(fields).to_string();
             // A key that stands twice.
             match crooked && dice.often(2) {
-                true => format!("{{\"Image\":{},{}", json!(dice.one(&TEXTS)), &text[1..]),
+                true => format!("{{\"Image\":{},{}", json!(dice.one(&TEXTS)), text.trim_start_matches('{')),
                 false => text,
             }
         }
