@@ -9,11 +9,12 @@ use crate::refusal::Refusal;
 use crate::registry::Handle;
 use crate::target::Target;
 use api::{
-    ClassRetention, Etag, Keep, LakeCompact, LakeErase, LakeHold, LakeReleaseHold, LakeRetention, LakeSetRetention,
-    LakeStatus, LakeStatusGet, SourceSetup, TenantSetup,
+    ClassRetention, DataPlane, Etag, Keep, LakeCompact, LakeErase, LakeHold, LakeReleaseHold, LakeRetention,
+    LakeSetRetention, LakeStatus, LakeStatusGet, SourceSetup, TenantSetup,
 };
 use ids::{JobId, Owner, Scope, TenantId, Text, Timestamp};
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::time::Duration;
 use store::{Changes, Hold, Lease, NewJob, Retention, Source, Stored, Tenant};
 
@@ -219,28 +220,43 @@ pub(crate) fn queued(job: NewJob, tenant: Option<TenantId>, now: Timestamp) -> O
 }
 
 impl Control {
-    /// Tell the data plane all that is known of every tenant.
+    /// Tell the data plane all that is known of every tenant. Reads each kind at once: two questions for each of many
+    /// thousand tenants would be most of a start.
     pub(crate) async fn set_up_all(&self) -> Result<(), Refusal> {
-        if self.plane.is_none() {
-            return Ok(());
+        let Some(plane) = &self.plane else { return Ok(()) };
+        let snapshot = self.store.snapshot(Scope::Provider);
+        let mut sources: HashMap<TenantId, Vec<Source>> = HashMap::new();
+        for found in crate::decide::all::<Source>(&snapshot).await? {
+            sources.entry(found.value.tenant).or_default().push(found.value);
         }
-        for tenant in crate::decide::all::<Tenant>(&self.store.snapshot(Scope::Provider)).await? {
-            self.set_up_tenant(tenant.value.id).await?;
+        let retentions = crate::decide::all::<Retention>(&snapshot).await?.into_iter();
+        let mut retentions: HashMap<TenantId, Retention> =
+            retentions.map(|found| (found.value.tenant, found.value)).collect();
+        for tenant in crate::decide::all::<Tenant>(&snapshot).await? {
+            let tenant = tenant.value.id;
+            let sources = sources.remove(&tenant).unwrap_or_default();
+            self.set_up(plane.as_ref(), tenant, sources, retentions.remove(&tenant));
         }
         Ok(())
     }
 
-    /// Tell the data plane all that is known of a tenant. A setup that it does not take stays as it was: what it would
-    /// refuse is refused before it is stored.
+    /// Tell the data plane all that is known of a tenant, and give it its rules.
     pub(crate) async fn set_up_tenant(&self, tenant: TenantId) -> Result<(), Refusal> {
         let Some(plane) = &self.plane else { return Ok(()) };
         let snapshot = self.store.snapshot(Scope::Tenant(tenant));
         let sources: Vec<Stored<Source>> = crate::decide::all(&snapshot).await?;
         let retention: Option<Stored<Retention>> = snapshot.read(&tenant.to_string()).await?;
-        let retention = retention.map_or_else(|| keeps_all(tenant), |found| found.value);
+        let sources = sources.into_iter().map(|stored| stored.value).collect();
+        self.set_up(plane.as_ref(), tenant, sources, retention.map(|found| found.value));
+        self.carry_first_rules(plane.as_ref(), tenant).await
+    }
+
+    /// A setup that the data plane does not take stays as it was: what it would refuse is refused before it is stored.
+    fn set_up(&self, plane: &dyn DataPlane, tenant: TenantId, sources: Vec<Source>, retention: Option<Retention>) {
+        let retention = retention.unwrap_or_else(|| keeps_all(tenant));
         let setup = TenantSetup {
             tenant,
-            sources: sources.into_iter().map(|stored| source_setup(stored.value)).collect(),
+            sources: sources.into_iter().map(source_setup).collect(),
             keep: Keep {
                 days: retention.days,
                 by_class: retention.classes,
@@ -251,7 +267,6 @@ impl Control {
         if let Err(problem) = plane.set_up(setup) {
             tracing::error!(%tenant, %problem, "the data plane does not take over what is known of a tenant");
         }
-        self.carry_first_rules(plane.as_ref(), tenant).await
     }
 
     fn lake_job(&self, kind: &str, owner: Owner, payload: Value, now: Timestamp) -> NewJob {
@@ -333,7 +348,7 @@ impl Control {
     /// One job; the lease is kept alive beside it, and its loss (a cancelled job) stops it.
     async fn lake_work(
         &self,
-        plane: &dyn api::DataPlane,
+        plane: &dyn DataPlane,
         kind: &str,
         lease: &Lease,
         stop: &mut tokio::sync::watch::Receiver<bool>,

@@ -248,6 +248,19 @@ impl Control {
         if self.rules.lock().tenants.contains_key(&tenant) {
             return Ok(());
         }
+        {
+            let (kept, now) = (self.rules.stock.lock().await, self.now());
+            let there: Option<Stored<Tenant>> =
+                self.store.snapshot(Scope::Tenant(tenant)).read(&tenant.to_string()).await?;
+            if let Some((read_at, stock)) = kept.as_ref()
+                && *read_at == self.store.generation(&KINDS)
+                && there.is_some()
+            {
+                // All tenants are looked through where one came or went, once for many and not for each of them.
+                self.carry_to(plane, stock, tenant, now);
+                return Ok(());
+            }
+        }
         self.carry_rules(plane).await
     }
 
@@ -279,30 +292,7 @@ impl Control {
             if same { applied.tenants.keys().copied().collect() } else { BTreeSet::new() }
         };
         for tenant in tenants.difference(&settled) {
-            let set = stock.set_of(*tenant, now);
-            let digest = set.digest.clone();
-            let texts = set.rules.iter().chain(set.packs.iter().flat_map(|pack| &pack.rules));
-            let versions: HashMap<RuleId, u32> =
-                texts.filter_map(|text| Some((text.id?, *stock.versions.get(&text.id?)?))).collect();
-            if let Some(carried) = self.rules.lock().tenants.get_mut(tenant)
-                && carried.digest == digest
-            {
-                // A version may have the text of another one.
-                carried.versions = versions;
-                continue;
-            }
-            match plane.set_rules(*tenant, set) {
-                Ok(report) => {
-                    for fault in report.faults.iter().filter(|fault| fault.fatal) {
-                        tracing::warn!(%tenant, rule = fault.name, reason = fault.reason, "a rule does not run");
-                    }
-                    self.rules.lock().tenants.insert(*tenant, Carried { digest, report, versions });
-                }
-                Err(problem) => {
-                    complete = false;
-                    tracing::error!(%tenant, %problem, "the data plane did not take the rules; it is tried again");
-                }
-            }
+            complete &= self.carry_to(plane, stock, *tenant, now);
         }
         let ends = stock.exceptions.values().flatten().map(|one| one.expires_at).filter(|end| *end > now);
         let mut applied = self.rules.lock();
@@ -310,5 +300,34 @@ impl Control {
         applied.generation = complete.then_some(generation);
         applied.tenants.retain(|tenant, _| tenants.contains(tenant));
         Ok(())
+    }
+
+    /// Carry one tenant's rules over where they are others than it has; false where they were not taken.
+    fn carry_to(&self, plane: &dyn DataPlane, stock: &RuleStock, tenant: TenantId, now: Timestamp) -> bool {
+        let set = stock.set_of(tenant, now);
+        let digest = set.digest.clone();
+        let texts = set.rules.iter().chain(set.packs.iter().flat_map(|pack| &pack.rules));
+        let versions: HashMap<RuleId, u32> =
+            texts.filter_map(|text| Some((text.id?, *stock.versions.get(&text.id?)?))).collect();
+        if let Some(carried) = self.rules.lock().tenants.get_mut(&tenant)
+            && carried.digest == digest
+        {
+            // A version may have the text of another one.
+            carried.versions = versions;
+            return true;
+        }
+        match plane.set_rules(tenant, set) {
+            Ok(report) => {
+                for fault in report.faults.iter().filter(|fault| fault.fatal) {
+                    tracing::warn!(%tenant, rule = fault.name, reason = fault.reason, "a rule does not run");
+                }
+                self.rules.lock().tenants.insert(tenant, Carried { digest, report, versions });
+                true
+            }
+            Err(problem) => {
+                tracing::error!(%tenant, %problem, "the data plane did not take the rules; it is tried again");
+                false
+            }
+        }
     }
 }

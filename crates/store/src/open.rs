@@ -12,6 +12,10 @@ use std::time::Duration;
 /// Statements that are kept prepared on each connection: all of ours, in all sizes.
 const STATEMENTS_CACHED: usize = 512;
 
+/// Rows that the engine's thread may be ahead of whom it reads for: as many as any page has, since each wait of one for
+/// the other costs more than a row.
+const ROWS_AHEAD: usize = 1024;
+
 /// `PostgreSQL`: one process for a schema. The lock dies with the session.
 const LOCK: &str = "SELECT CASE WHEN pg_try_advisory_lock(hashtextextended('posse/' || current_schema(), 0)) \
     THEN 1::bigint ELSE 0::bigint END";
@@ -82,6 +86,7 @@ fn sqlite(dir: &Path, name: &str) -> Result<Opener, OpenError> {
         .busy_timeout(Duration::from_secs(5))
         .foreign_keys(true)
         .statement_cache_capacity(STATEMENTS_CACHED)
+        .row_buffer_size(ROWS_AHEAD)
         .disable_statement_logging();
     Ok(Opener::Sqlite(Box::new(options)))
 }
