@@ -172,6 +172,17 @@ pub struct Listing {
     pub operations: Vec<&'static str>,
 }
 
+/// Where somebody wants to sign in, and where the answer shall go.
+#[derive(Clone, Copy, Debug)]
+pub struct SignInAsk<'a> {
+    /// The provider, as the configuration names it.
+    pub provider: &'a str,
+    /// Where code and state go to.
+    pub redirect_uri: &'a str,
+    /// The PKCE challenge (RFC 7636, S256).
+    pub challenge: &'a str,
+}
+
 /// The one door. `control`'s gate implements it; faces hold nothing else.
 pub trait Door: Send + Sync {
     /// Every operation there is, in the order of declaration.
@@ -192,6 +203,15 @@ pub trait Door: Send + Sync {
     /// caller is not known, or calls too often, the attempt is counted instead.
     fn refused(&self, attempt: Attempt) -> Future<'_, Problem> {
         Box::pin(async move { attempt.problem })
+    }
+
+    /// Where somebody goes to sign in through an OpenID provider: an address of that provider.
+    ///
+    /// # Errors
+    /// A problem where there is no such provider, it does not answer, or what was asked cannot be.
+    fn sign_in_at<'a>(&'a self, ask: SignInAsk<'a>) -> Future<'a, Result<String, Problem>> {
+        let _ = ask;
+        Box::pin(async { Err(Problem::not_found("sign-in provider")) })
     }
 
     /// What the holder of this credential may call: the same judgement as `me.permissions`.

@@ -50,7 +50,9 @@ mod system;
 mod tenant;
 mod user;
 
-pub use call::{Attempt, Call, Credential, Deferred, Done, Door, Face, Future, Listing, Origin, Pending, Reply};
+pub use call::{
+    Attempt, Call, Credential, Deferred, Done, Door, Face, Future, Listing, Origin, Pending, Reply, SignInAsk,
+};
 pub use intake::{BodyFault, IngestBody, IngestRequest, Intake};
 pub use json::{JsonLimits, parse as parse_json};
 pub use operation::{Effect, Meta, Method, Obligation, Operation};

@@ -91,6 +91,31 @@ pub struct MeLogin {
     pub email: Email,
     /// Password.
     pub password: Secret<256>,
+    /// The code that your authenticator shows, where you have a second factor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub totp: Option<Secret<32>>,
+}
+
+/// Sign in with what an OpenID provider sent back; answers with a session credential of 12 hours.
+///
+/// It begins at `GET /oauth/sign-in?provider=NAME&redirect_uri=...&code_challenge=...`, which leads to the provider. The
+/// provider sends code and state to the address that was named there; the verifier behind the challenge (RFC 7636, S256) never
+/// left who began. Each state is good once, for ten minutes.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MeLoginOidc {
+    /// The code, as it came back.
+    pub code: Secret<4096>,
+    /// The state, as it came back.
+    pub state: Secret<4096>,
+    /// The verifier behind the challenge.
+    pub code_verifier: Secret<128>,
+    /// The issuer, where it came back too (RFC 9207).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iss: Option<Text<1000>>,
+    /// The code that your authenticator shows, where you have a second factor here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub totp: Option<Secret<32>>,
 }
 
 /// Sign out: the credential of this call is dead from now on.
@@ -103,5 +128,7 @@ declare! {
     MePermissions => Permissions: Meta::read("me.permissions", Method::Get, "/v1/me/permissions", "Self"), json!({});
     MeLogin => NewCredential: Meta::write("me.login", Method::Post, "/v1/me/login", "Self").anonymous(),
         json!({ "email": "dana@example.com", "password": "correct horse battery" });
+    MeLoginOidc => NewCredential: Meta::write("me.login_oidc", Method::Post, "/v1/me/login/oidc", "Self").anonymous(),
+        json!({ "code": "code", "state": "state", "code_verifier": "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk" });
     MeLogout => Gone: Meta::write("me.logout", Method::Post, "/v1/me/logout", "Self"), json!({});
 }

@@ -107,7 +107,7 @@ pub struct Meta {
     pub idempotent: bool,
     /// It answers with a job that goes on in the background.
     pub long_running: bool,
-    /// It may be called without a credential (only `me.login`).
+    /// It may be called without a credential (only `me.login` and `me.login_oidc`).
     pub anonymous: bool,
     /// Obligations that its handler keeps.
     pub obligations: &'static [Obligation],

@@ -11,7 +11,8 @@ macro_rules! for_each_operation {
             $crate::TenantCreate, $crate::TenantGet, $crate::TenantList, $crate::TenantUpdate, $crate::TenantSuspend,
             $crate::TenantResume, $crate::TenantDelete,
             $crate::UserCreate, $crate::UserGet, $crate::UserList, $crate::UserUpdate, $crate::UserDeactivate,
-            $crate::UserSetRoles, $crate::UserResetPassword, $crate::UserCreateToken, $crate::UserListTokens,
+            $crate::UserSetRoles, $crate::UserResetPassword, $crate::UserEnrolTotp, $crate::UserConfirmTotp, $crate::UserRemoveTotp,
+            $crate::UserCreateToken, $crate::UserListTokens,
             $crate::UserRevokeToken,
             $crate::ServiceKeyCreate, $crate::ServiceKeyList, $crate::ServiceKeyRotate, $crate::ServiceKeyRevoke,
             $crate::AgentRegister, $crate::AgentGet, $crate::AgentList, $crate::AgentUpdate, $crate::AgentActivate,
@@ -62,7 +63,7 @@ macro_rules! for_each_operation {
             $crate::LockdownEngage, $crate::LockdownLift, $crate::LockdownStatus,
             $crate::BreakGlassOpen, $crate::BreakGlassClose, $crate::BreakGlassReview, $crate::BreakGlassList,
             $crate::JobGet, $crate::JobList, $crate::JobCancel,
-            $crate::MeGet, $crate::MePermissions, $crate::MeLogin, $crate::MeLogout,
+            $crate::MeGet, $crate::MePermissions, $crate::MeLogin, $crate::MeLoginOidc, $crate::MeLogout,
             $crate::SystemInfo, $crate::SystemLimits,
         }
     };

@@ -30,6 +30,8 @@ pub struct User {
     pub display_name: Text<200>,
     /// Whether the user may sign in.
     pub state: UserState,
+    /// True where signing in needs a second factor.
+    pub second_factor: bool,
     /// When the user was made.
     pub created_at: Timestamp,
     /// The version; send it back as `if_match` to change exactly this one.
@@ -301,6 +303,49 @@ pub struct UserRevokeToken {
     pub token: CredentialId,
 }
 
+/// The key of a new second factor; shown this once.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct NewTotp {
+    /// The key as it is typed into an authenticator: base32.
+    pub secret: Secret<64>,
+    /// The same as an address, for a picture that an authenticator reads.
+    pub uri: Secret<600>,
+}
+
+/// Set up a second factor for yourself: a key for an authenticator app (RFC 6238).
+///
+/// It is of effect once `user.confirm_totp` had a code.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UserEnrolTotp {
+    /// Which user: yourself.
+    pub user: UserId,
+    /// Your password; needed where you have one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<Secret<256>>,
+}
+
+/// Show that your authenticator has the key; from now on signing in needs a code of it.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UserConfirmTotp {
+    /// Which user: yourself.
+    pub user: UserId,
+    /// The code that your authenticator shows.
+    pub code: Secret<32>,
+}
+
+/// Remove the second factor: your own with a code of it, or, as an administrator, that of somebody who lost theirs.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UserRemoveTotp {
+    /// Which user.
+    pub user: UserId,
+    /// The code that your authenticator shows; needed where it is your own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<Secret<32>>,
+}
+
 declare! {
     UserCreate => User: Meta::govern("user.create", Method::Post, "/v1/users", "Tenant"),
         json!({ "tenant": example::TENANT, "email": "dana@example.com", "display_name": "Dana" });
@@ -315,6 +360,12 @@ declare! {
         json!({ "user": example::USER, "tenant": example::TENANT, "roles": ["analyst", "responder"] });
     UserResetPassword => Gone: Meta::govern("user.reset_password", Method::Post, "/v1/users/{user}/password", "User"),
         json!({ "user": example::USER, "password": "correct horse battery" });
+    UserEnrolTotp => NewTotp: Meta::govern("user.enrol_totp", Method::Post, "/v1/users/{user}/totp", "User"),
+        json!({ "user": example::USER });
+    UserConfirmTotp => User: Meta::govern("user.confirm_totp", Method::Post, "/v1/users/{user}/totp/confirm", "User"),
+        json!({ "user": example::USER, "code": "123456" });
+    UserRemoveTotp => User: Meta::govern("user.remove_totp", Method::Post, "/v1/users/{user}/totp/remove", "User"),
+        json!({ "user": example::USER });
     UserCreateToken => NewCredential: Meta::govern("user.create_token", Method::Post, "/v1/users/{user}/tokens", "User"),
         json!({ "user": example::USER, "name": "laptop", "ttl_secs": 86400 });
     UserListTokens => Page<UserToken>: Meta::read("user.list_tokens", Method::Get, "/v1/users/{user}/tokens", "User"),

@@ -40,6 +40,8 @@ pub struct Inner {
     pub(crate) rate: RateLimiter,
     pub(crate) attempts: Attempts,
     pub(crate) sign_ins: SignIns,
+    /// Where people sign in besides with a password.
+    pub(crate) providers: crate::oidc::Providers,
     pub(crate) cursors: Mac,
     pub(crate) sealer: Sealer,
     pub(crate) log_name: LogName,

@@ -32,6 +32,10 @@ impl Door for Control {
         Box::pin(self.note(attempt))
     }
 
+    fn sign_in_at<'a>(&'a self, ask: api::SignInAsk<'a>) -> Future<'a, Result<String, Problem>> {
+        Box::pin(async move { self.begin_sign_in(&ask).await })
+    }
+
     fn listing<'a>(
         &'a self,
         credential: Option<&'a Credential>,

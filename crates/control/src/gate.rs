@@ -12,6 +12,7 @@ use crate::outcome::After;
 use crate::record::{Ending, Facts};
 use crate::refusal::Refusal;
 use crate::registry::{Erased, Handled, Parsed};
+use crate::sign_in::Second;
 use crate::target::Target;
 use api::{Call, Done, Effect, Origin, Problem, ProblemKind, Reply, Spec};
 use audit::{ApprovalUse, Decided};
@@ -157,14 +158,19 @@ impl Control {
         }
     }
 
-    /// The identity of a call that needs no credential: the person whose password is in it.
+    /// The identity of a call that needs no credential: the person whose password, or provider's word, is in it.
     async fn anonymous(&self, spec: &Spec, input: &Value, address: Option<IpAddr>) -> Result<Arc<Identity>, Refusal> {
-        let read = spec.validate(input).and_then(|()| spec.read(input));
-        let login: api::MeLogin = read.inspect_err(|problem| {
-            self.attempts.count(Kind::of_nobody(spec.meta.id, problem.status), self.now());
-        })?;
-        let user = self.sign_in(login.email.as_str(), login.password.reveal(), address).await?;
-        let principal = ids::Principal::User(user.value.id);
+        let faulty = |problem: &Problem| self.attempts.count(Kind::of_nobody(spec.meta.id, problem.status), self.now());
+        spec.validate(input).inspect_err(faulty)?;
+        let user = if spec.meta.id == "me.login_oidc" {
+            let login: api::MeLoginOidc = spec.read(input).inspect_err(faulty)?;
+            self.sign_in_through(&login, address).await?
+        } else {
+            let login: api::MeLogin = spec.read(input).inspect_err(faulty)?;
+            let totp = Second::Asked(login.totp.as_ref().map(|code| code.reveal()));
+            self.sign_in(login.email.as_str(), login.password.reveal(), totp, address).await?.value.id
+        };
+        let principal = ids::Principal::User(user);
         let identity = self.identity_for(&self.store.snapshot(Scope::Provider), &principal).await?;
         identity.map(Arc::new).ok_or_else(|| crate::authenticate::unauthenticated().into())
     }

@@ -12,12 +12,12 @@ use api::{
 };
 use audit::Aggregate;
 use ids::{CredentialId, Owner, Scope, TenantId, Text, Timestamp};
-use seal::{Digest, Token, canonical_json};
+use seal::{Digest, Token};
 use serde_json::json;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
-use store::{AuditEntry, Commit, IngestKey, Payload, Source, Stored, Tenant, TenantState};
+use store::{AuditEntry, Commit, IngestKey, Source, Stored, Tenant, TenantState};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Keys that are kept; past this number all are dropped and read again.
@@ -283,15 +283,8 @@ impl Control {
             "rejected": counts.rejected,
             "refused": counts.refused,
         });
-        let body = canonical_json(&detail).map_err(|error| Refusal::bug("counts have no canonical form", &error))?;
-        let mut salt = [0_u8; 32];
-        self.entropy.fill(&mut salt);
-        let digest = Digest::salted(&salt, &body);
-        let target = Some(Source::key(tenant, source));
-        let owner = Owner::Tenant(tenant);
-        let entry =
-            self.digested_leaf("ingest", "source.receive", owner, target, Some(aggregate), 200, Some(digest))?;
-        Ok(AuditEntry { payload: Some(Payload { salt: salt.to_vec(), body, expires_at: None }), ..entry })
+        let (target, owner) = (Some(Source::key(tenant, source)), Owner::Tenant(tenant));
+        self.detailed_leaf("ingest", "source.receive", owner, target, Some(aggregate), &detail)
     }
 }
 

@@ -9,7 +9,8 @@ use crate::refusal::Refusal;
 use crate::registry::Handle;
 use crate::target::Target;
 use api::{
-    Authority, Gone, HeldRole, Me, MeGet, MeLogin, MeLogout, MePermissions, NewCredential, Permission, Permissions,
+    Authority, Gone, HeldRole, Me, MeGet, MeLogin, MeLoginOidc, MeLogout, MePermissions, NewCredential, Permission,
+    Permissions,
 };
 use ids::Text;
 use store::{Changes, Credential, CredentialKind, Stored, User};
@@ -78,7 +79,25 @@ impl Handle<MeLogin> for Control {
     }
 
     // The gate has verified the password before anything else: the identity is the one that signed in.
-    async fn handle(&self, admitted: &Admitted<'_>, _: MeLogin) -> Result<Outcome<NewCredential>, Refusal> {
+    async fn handle(&self, admitted: &Admitted<'_>, input: MeLogin) -> Result<Outcome<NewCredential>, Refusal> {
+        self.session(admitted, input.totp.as_ref().map(api::Secret::reveal)).await
+    }
+}
+
+impl Handle<MeLoginOidc> for Control {
+    async fn resolve(&self, look: &Look<'_>, _: &MeLoginOidc) -> Result<Target, Refusal> {
+        Ok(own(look))
+    }
+
+    // The gate has heard the provider before anything else.
+    async fn handle(&self, admitted: &Admitted<'_>, input: MeLoginOidc) -> Result<Outcome<NewCredential>, Refusal> {
+        self.session(admitted, input.totp.as_ref().map(api::Secret::reveal)).await
+    }
+}
+
+impl Control {
+    /// A session for who signed in; the code of a second factor is taken with it, so that it is good once.
+    async fn session(&self, admitted: &Admitted<'_>, code: Option<&str>) -> Result<Outcome<NewCredential>, Refusal> {
         let identity = admitted.identity;
         let (credential, shown) = self.new_credential(
             CredentialKind::Session,
@@ -95,7 +114,15 @@ impl Handle<MeLogin> for Control {
             return Err(crate::authenticate::unauthenticated().into());
         }
         let mut changes = Changes::new();
-        changes.create(&credential).expect::<User>(&id, user.version);
+        changes.create(&credential);
+        if user.value.totp.as_ref().is_some_and(|totp| totp.confirmed) {
+            // None where somebody else was faster with the same code, or the factor was set up meanwhile.
+            let after = code.map(|code| self.after_code(&user.value, code, self.now())).transpose()?.flatten();
+            let Some(after) = after else { return Err(crate::authenticate::unauthenticated().into()) };
+            changes.replace(&after, user.version);
+        } else {
+            changes.expect::<User>(&id, user.version);
+        }
         Ok(Outcome::changed(shown, changes))
     }
 }

@@ -42,6 +42,9 @@ pub enum OpenError {
     /// The sealed signing key does not open: the master key is not the one that this state was made with.
     #[error("the audit signing key does not open; give the master key that this installation was made with")]
     MasterKey,
+    /// A provider that people sign in through is not set up as it must be.
+    #[error("people cannot sign in through `{0}`: {1}")]
+    SignIn(String, String),
     /// State could not be read or written, or what it holds does not compile; the log has the details.
     #[error("the state cannot be used: {0}")]
     State(String),
@@ -89,6 +92,7 @@ impl Opened {
                 (LogKey { signer, rotations: Vec::new() }, Some(secret))
             }
         };
+        let providers = crate::oidc::providers(&self.settings.sign_in, self.entropy.as_ref())?;
         let policies = policy_state(&snapshot, self.registry.specs()).await?;
         let started_at = self.clock.now();
         let control = Control {
@@ -112,6 +116,7 @@ impl Opened {
                 runs: crate::runs::RunBoard::default(),
                 attempts: Attempts::default(),
                 sign_ins: SignIns::default(),
+                providers,
                 cursors: Mac::from_bytes(self.master_key).derive("gate"),
                 sealer,
                 log_name,
@@ -166,6 +171,8 @@ impl Control {
                     password: None,
                     state: UserState::Active,
                     credentials_from: now,
+                    external: None,
+                    totp: None,
                 });
                 changes.create(&Assignment {
                     id: AssignmentId::derive(&[principal.to_string().as_bytes(), b"provider_admin", b"provider", b""]),

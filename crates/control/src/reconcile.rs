@@ -12,7 +12,7 @@ use api::{Face, Origin};
 use audit::{Aggregate, Decided, FormatVersion, Leaf, Phase, Record};
 use ids::{CallId, List, Owner, Principal, Scope, Text};
 use std::time::{Duration, Instant};
-use store::{Approval, ApprovalState, AuditEntry, Changes, Commit, CommitError, Stored, Sweep, sortable};
+use store::{Approval, ApprovalState, AuditEntry, Changes, Commit, CommitError, Payload, Stored, Sweep, sortable};
 
 /// How long a worker holds an execution before another may take it up.
 const EXECUTION_LEASE: Duration = Duration::from_secs(30);
@@ -138,6 +138,25 @@ impl Control {
         let entry = self.digested_leaf(name, operation, owner, Some(target), None, 200, None)?;
         self.store.commit(Commit::new(self.now(), entry).changes(changes)).await?;
         Ok(())
+    }
+
+    /// A leaf of the platform itself, with what it tells kept beside it for good.
+    pub(crate) fn detailed_leaf(
+        &self,
+        name: &str,
+        operation: &str,
+        owner: Owner,
+        target: Option<String>,
+        aggregate: Option<Aggregate>,
+        detail: &serde_json::Value,
+    ) -> Result<AuditEntry, Refusal> {
+        let body =
+            seal::canonical_json(detail).map_err(|error| Refusal::bug("a detail has no canonical form", &error))?;
+        let mut salt = [0_u8; 32];
+        self.entropy.fill(&mut salt);
+        let digest = seal::Digest::salted(&salt, &body);
+        let entry = self.digested_leaf(name, operation, owner, target, aggregate, 200, Some(digest))?;
+        Ok(AuditEntry { payload: Some(Payload { salt: salt.to_vec(), body, expires_at: None }), ..entry })
     }
 
     /// A leaf of the platform itself, with the digest of what is kept beside it.

@@ -13,6 +13,46 @@ pub struct Rate {
     pub burst: u32,
 }
 
+/// A role that a claim gives.
+#[derive(Clone, Debug)]
+pub struct ClaimRole {
+    /// The claim's name, or a JSON pointer into the claims.
+    pub claim: String,
+    /// What it must be, or have among its values.
+    pub value: String,
+    /// The role: a shipped one's name, or an id.
+    pub role: String,
+    /// Where it is held; none for the provider and all of its tenants.
+    pub tenant: Option<ids::TenantId>,
+}
+
+/// An OpenID provider that people sign in through.
+#[derive(Clone, Debug)]
+pub struct OidcProvider {
+    /// What it is called here.
+    pub name: String,
+    /// Its issuer, exactly as it writes it.
+    pub issuer: String,
+    /// This installation's name there.
+    pub client_id: String,
+    /// The secret that goes with it; none for a public client.
+    pub client_secret: Option<seal::SecretText>,
+    /// What is asked for; `openid` among it.
+    pub scopes: Vec<String>,
+    /// Addresses of further hosts that its metadata names.
+    pub hosts: Vec<String>,
+    /// Where codes may go besides a person's own machine.
+    pub redirect_uris: Vec<String>,
+    /// Where its people belong; none for the provider.
+    pub tenant: Option<ids::TenantId>,
+    /// Whether who is not known yet is made; else only who was made here before can sign in.
+    pub create: bool,
+    /// Whether it may lie inside, and without TLS.
+    pub private_network: bool,
+    /// The roles that its claims give and take.
+    pub roles: Vec<ClaimRole>,
+}
+
 /// The gate's limits and times.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -45,6 +85,8 @@ pub struct Settings {
     pub engine: &'static str,
     /// Greatest request body, as the server enforces it; told by `system.limits`.
     pub body_bytes_max: u64,
+    /// Where people may sign in besides with a password of their own.
+    pub sign_in: Vec<OidcProvider>,
     /// What one question to the lake may take.
     pub questions: QuestionLimits,
     /// Raw bytes a second that a tenant's shippers may send in the long run, and at once; none is unbounded.
@@ -75,6 +117,7 @@ impl Default for Settings {
             log_name: "posse/audit".to_owned(),
             engine: "sqlite",
             body_bytes_max: 1 << 20,
+            sign_in: Vec::new(),
             questions: QuestionLimits::default(),
             ingest_quota: None,
             ingest_body_bytes_max: 32 << 20,

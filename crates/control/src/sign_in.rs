@@ -5,8 +5,9 @@ use crate::attempts::Kind;
 use crate::authenticate::{tenant_active, unauthenticated};
 use crate::context::Control;
 use crate::refusal::Refusal;
+use crate::user_totp::Door;
 use api::{Problem, ProblemKind};
-use ids::{Scope, Timestamp};
+use ids::{Scope, Timestamp, UserId};
 use seal::SecretText;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -17,6 +18,12 @@ use store::{Stored, User, UserState};
 /// Entries past this number are dropped all at once. Filling it takes longer than an entry matters, because passwords are
 /// verified by turns.
 const ENTRIES_MAX: usize = 20_000;
+
+/// Wrong codes of a second factor that one person may send in a window. Three of a million are right at a time: who tries without
+/// a pause has an even chance after more than a year.
+const CODE_FAILURES_MAX: u32 = 5;
+/// For how long they count.
+const CODE_WINDOW: Duration = Duration::from_secs(900);
 
 /// Failures of one kind of key, each as the time at which all of them are forgotten.
 struct Failures<K> {
@@ -58,11 +65,20 @@ impl<K: std::hash::Hash + Eq> Failures<K> {
     }
 }
 
+/// What is asked of somebody besides the password.
+pub(crate) enum Second<'a> {
+    /// The second factor, where the person has one; with the code that was given.
+    Asked(Option<&'a str>),
+    /// Nothing: who asks is signed in already.
+    Waived,
+}
+
 /// Failed sign-ins that still count.
 #[derive(Default)]
 pub(crate) struct SignIns {
     names: Failures<String>,
     addresses: Failures<IpAddr>,
+    codes: Failures<UserId>,
 }
 
 /// The network that an address stands for: one household or host has a whole IPv6 network of 64 bits.
@@ -83,26 +99,60 @@ impl Control {
         &self,
         email: &str,
         password: &str,
+        second: Second<'_>,
         address: Option<IpAddr>,
     ) -> Result<Stored<User>, Refusal> {
-        let (name, network) = (email.to_lowercase(), address.map(network));
-        let (by_name, by_address) =
-            (self.settings.sign_in_failures_per_name, self.settings.sign_in_failures_per_address);
-        let window = self.settings.sign_in_window;
-        let each = |most: u32| window.checked_div(most.max(1)).unwrap_or(window);
-        let now = self.now();
-        let of_address =
-            network.map_or(Ok(()), |one| self.sign_ins.addresses.take(one, now, each(by_address), by_address));
-        let taken = of_address.and_then(|()| self.sign_ins.names.take(name.clone(), now, each(by_name), by_name));
-        if let Err(wait) = taken {
-            return Err(self.too_often(wait));
-        }
+        let name = email.to_lowercase();
+        let most = self.settings.sign_in_failures_per_name;
+        let turn = self.address_turn(address)?;
+        let taken = self.sign_ins.names.take(name.clone(), self.now(), self.each(most), most);
+        taken.map_err(|wait| self.too_often(wait))?;
         let user = self.verified(email, password).await?;
-        self.sign_ins.names.give_back(&name, each(by_name));
-        if let Some(network) = network {
-            self.sign_ins.addresses.give_back(&network, each(by_address));
+        let checked = match second {
+            Second::Asked(code) => self.check_second_factor(&user.value, code, Door::Password),
+            Second::Waived => Ok(()),
+        };
+        // The password was right; wrong codes count for themselves.
+        self.sign_ins.names.give_back(&name, self.each(most));
+        if let Err(refusal) = checked {
+            self.attempts.count(Kind::of_nobody("authenticate", 401), self.now());
+            return Err(refusal);
         }
+        self.give_back(turn);
         Ok(user)
+    }
+
+    /// For how long one failure counts, where this many may count at once.
+    fn each(&self, most: u32) -> Duration {
+        let window = self.settings.sign_in_window;
+        window.checked_div(most.max(1)).unwrap_or(window)
+    }
+
+    /// Count one attempt from an address ahead of its outcome; what to give back where it was no failure.
+    pub(crate) fn address_turn(&self, address: Option<IpAddr>) -> Result<Option<IpAddr>, Refusal> {
+        let (network, most) = (address.map(network), self.settings.sign_in_failures_per_address);
+        let taken = network.map_or(Ok(()), |one| self.sign_ins.addresses.take(one, self.now(), self.each(most), most));
+        taken.map(|()| network).map_err(|wait| self.too_often(wait))
+    }
+
+    /// Take back an attempt that was no failure.
+    pub(crate) fn give_back(&self, turn: Option<IpAddr>) {
+        if let Some(network) = turn {
+            self.sign_ins.addresses.give_back(&network, self.each(self.settings.sign_in_failures_per_address));
+        }
+    }
+
+    /// Count one code of a person ahead of its outcome.
+    pub(crate) fn code_turn(&self, user: UserId) -> Result<(), Refusal> {
+        let each = CODE_WINDOW.checked_div(CODE_FAILURES_MAX).unwrap_or(CODE_WINDOW);
+        let taken = self.sign_ins.codes.take(user, self.now(), each, CODE_FAILURES_MAX);
+        taken.map_err(|wait| self.too_often(wait))
+    }
+
+    /// Take back a code that was right.
+    pub(crate) fn give_code_back(&self, user: UserId) {
+        let each = CODE_WINDOW.checked_div(CODE_FAILURES_MAX).unwrap_or(CODE_WINDOW);
+        self.sign_ins.codes.give_back(&user, each);
     }
 
     fn too_often(&self, wait: Duration) -> Refusal {

@@ -7,6 +7,7 @@ use crate::outcome::{After, Outcome};
 use crate::refusal::Refusal;
 use crate::registry::Handle;
 use crate::role::{assignment_wire, check_grant, role_key};
+use crate::sign_in::Second;
 use crate::target::Target;
 use api::{
     AssignmentSet, Etag, Gone, NewCredential, Page, Secret, UserCreate, UserCreateToken, UserDeactivate, UserGet,
@@ -31,6 +32,7 @@ pub(crate) fn wire(stored: Stored<User>) -> Result<api::User, Refusal> {
             store::UserState::Active => UserState::Active,
             store::UserState::Deactivated => UserState::Deactivated,
         },
+        second_factor: value.totp.is_some_and(|totp| totp.confirmed),
         created_at,
         etag: Etag::of(version),
     })
@@ -41,7 +43,7 @@ async fn user_target(look: &Look<'_>, user: UserId) -> Result<Target, Refusal> {
     Ok(Target::new("User", user.to_string(), stored.value.tenant.into()).named(stored.value.display_name))
 }
 
-fn replaced(before: &Stored<User>, value: User, now: Timestamp) -> Stored<User> {
+pub(crate) fn replaced(before: &Stored<User>, value: User, now: Timestamp) -> Stored<User> {
     Stored { value, version: before.version.saturating_add(1), created_at: before.created_at, updated_at: now }
 }
 
@@ -128,6 +130,8 @@ impl Handle<UserCreate> for Control {
             password,
             state: store::UserState::Active,
             credentials_from: admitted.now,
+            external: None,
+            totp: None,
         };
         let mut changes = Changes::new();
         changes.create(&user);
@@ -254,6 +258,12 @@ impl Handle<UserResetPassword> for Control {
     async fn handle(&self, admitted: &Admitted<'_>, input: UserResetPassword) -> Result<Outcome<Gone>, Refusal> {
         let before: Stored<User> = admitted.one("user", &input.user.to_string()).await?;
         let own = admitted.identity.principal == Principal::User(input.user);
+        if own && before.value.password.is_none() && before.value.external.is_some() {
+            // Else a session that somebody left open would become a way in that the provider does not know of.
+            return Err(Refusal::conflict(
+                "you sign in through a provider; only an administrator can give you a password",
+            ));
+        }
         if own && before.value.password.is_some() {
             let Some(old) = &input.old_password else {
                 return Err(Refusal::fault(
@@ -261,7 +271,7 @@ impl Handle<UserResetPassword> for Control {
                     "is missing; your own password changes only with the old one",
                 ));
             };
-            match self.sign_in(&before.value.email, old.reveal(), None).await {
+            match self.sign_in(&before.value.email, old.reveal(), Second::Waived, None).await {
                 Ok(_) => {}
                 Err(Refusal::Problem(problem)) if problem.status == 401 => {
                     return Err(Refusal::fault("/old_password", "is not your password"));

@@ -65,6 +65,8 @@ pub(crate) struct Config {
     pub(crate) connector_hosts_inside: Vec<String>,
     /// Language models by alias.
     pub(crate) models: BTreeMap<String, model::Section>,
+    /// OpenID providers that people sign in through, by name.
+    pub(crate) sign_in: BTreeMap<String, crate::sign_in::Section>,
 }
 
 /// A `[[syslog]]` section: everything that it hears belongs to one source of one tenant.

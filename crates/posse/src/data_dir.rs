@@ -50,7 +50,7 @@ pub(crate) async fn open(data_dir: &Path, config: &Config) -> anyhow::Result<(Co
         store,
         clock,
         entropy,
-        settings: settings(config, engine),
+        settings: settings(config, engine)?,
         registry: Registry::platform(),
         master_key,
         plane: Some(Arc::new(plane.clone())),
@@ -67,7 +67,7 @@ pub(crate) async fn open_offline(data_dir: &Path) -> anyhow::Result<(Offline, te
         bail!("`{}` is no folder; name the data folder of a server that is not running", data_dir.display());
     }
     // An offline command drives no runs, so it needs no keys of models either.
-    let config = Config { models: BTreeMap::new(), ..config::read_file(None, data_dir)? };
+    let config = Config { models: BTreeMap::new(), sign_in: BTreeMap::new(), ..config::read_file(None, data_dir)? };
     let (control, plane, feed) = open(data_dir, &config).await?;
     let user = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "unknown".to_owned());
     Ok((control.offline(&user), telemetry::Offline { plane, feed, control }))
@@ -90,9 +90,9 @@ fn models(
     Ok(Some(Arc::new(models)))
 }
 
-fn settings(config: &Config, engine: &'static str) -> Settings {
+fn settings(config: &Config, engine: &'static str) -> anyhow::Result<Settings> {
     let default = Settings::default();
-    Settings {
+    Ok(Settings {
         approval_ttl: config.approval_ttl_secs.map_or(default.approval_ttl, Duration::from_secs),
         rate: Rate {
             per_second: config.calls_per_second.unwrap_or(default.rate.per_second),
@@ -102,8 +102,9 @@ fn settings(config: &Config, engine: &'static str) -> Settings {
         log_name: config.log_name.clone().unwrap_or_else(|| default.log_name.clone()),
         engine,
         connector_hosts_inside: config.connector_hosts_inside.clone(),
+        sign_in: crate::sign_in::providers(&config.sign_in)?,
         ..default
-    }
+    })
 }
 
 fn master_key(data_dir: &Path, config: &Config, entropy: &dyn Entropy) -> anyhow::Result<[u8; 32]> {
@@ -125,7 +126,7 @@ fn master_key(data_dir: &Path, config: &Config, entropy: &dyn Entropy) -> anyhow
     Ok(*key.as_bytes())
 }
 
-fn read_secret(file: &Path) -> anyhow::Result<String> {
+pub(crate) fn read_secret(file: &Path) -> anyhow::Result<String> {
     let text = std::fs::read_to_string(file).with_context(|| format!("`{}` cannot be read", file.display()))?;
     Ok(text.trim().to_owned())
 }

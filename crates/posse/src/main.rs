@@ -11,6 +11,7 @@ mod evaluate;
 mod hooks;
 mod sensor_command;
 mod serve;
+mod sign_in;
 mod telemetry;
 
 use cli::{Other, Program, Surroundings};

@@ -6,19 +6,23 @@
 mod canonical;
 mod digest;
 mod entropy;
+mod jws;
 mod mac;
 mod password;
 mod sealer;
 mod secret;
 mod signing;
 mod token;
+mod totp;
 
 pub use canonical::{CanonicalError, INTEGER_MAX, canonical_json};
 pub use digest::{Digest, Hasher, ParseDigestError, sha256_parts};
 pub use entropy::{SeededEntropy, SystemEntropy};
+pub use jws::{JwkSet, JwsError};
 pub use mac::{Mac, hmac_sha256};
 pub use password::{PasswordCost, PasswordError, PasswordHash};
 pub use sealer::{SealError, Sealer};
 pub use secret::{SecretBytes, SecretText, SecretTooLong};
 pub use signing::{Signature, SigningKey, SigningKeyError, VerifyingKey};
 pub use token::{Token, TokenKindError};
+pub use totp::TotpKey;

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod conformance;
 pub mod dump;
 pub mod http;
+pub mod openid;
 pub mod outside;
 pub mod platform;
 pub mod provider;

@@ -21,6 +21,7 @@ mod livable;
 mod lockdown;
 mod matrix;
 mod models;
+mod oidc;
 mod people;
 mod races;
 mod record;

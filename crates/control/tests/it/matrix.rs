@@ -5,11 +5,13 @@
 //! (404) where the caller may not even know of the target. `.` stands where an operation has no call at that place.
 
 use crate::golden;
+use crate::oidc::{setup, sign_in};
 use api::Spec;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use testkit::cast::{Member, login, run};
+use testkit::openid::OpenId;
 use testkit::{Answer, Cast, Place, Platform};
 
 /// Fields that place a call: an id of something that belongs somewhere.
@@ -234,7 +236,9 @@ type Cells = BTreeMap<(Place, &'static str, String), &'static str>;
 
 /// The cells of the members that this worker takes, and where the matrix says otherwise.
 async fn cells_of(worker: usize, specs: &[Spec]) -> (Cells, Vec<String>) {
-    let platform = Platform::start().await;
+    let idp = OpenId::start().await;
+    let provider = control::OidcProvider { roles: Vec::new(), ..setup(&idp, false) };
+    let platform = Platform::start_with(control::Settings { sign_in: vec![provider], ..testkit::settings() }).await;
     let cast = Cast::of(&platform).await;
     let (mut cells, mut disagree) = (Cells::new(), Vec::new());
     let members: Vec<&Member> = cast.members.iter().skip(worker).step_by(WORKERS).collect();
@@ -252,7 +256,7 @@ async fn cells_of(worker: usize, specs: &[Spec]) -> (Cells, Vec<String>) {
         }
     }
     for member in members {
-        sign_out(&platform, &cast, member, &mut cells).await;
+        sign_out(&platform, &idp, &cast, member, &mut cells).await;
     }
     (cells, disagree)
 }
@@ -283,11 +287,19 @@ fn real_calls_and_the_matrix_say_the_same() {
 }
 
 /// Signing in and out, with a credential that nothing else needs.
-async fn sign_out(platform: &Platform, cast: &Cast, member: &Member, cells: &mut Cells) {
+async fn sign_out(platform: &Platform, idp: &OpenId, cast: &Cast, member: &Member, cells: &mut Cells) {
     let place = if member.provider { Place::Provider } else { Place::Own };
     let token = match member.principal.split('_').next().unwrap() {
         "user" => {
             cells.insert((place, "me.login", member.name.clone()), "allow");
+            if member.provider {
+                // The provider's people sign in through its OpenID provider too.
+                let email = format!("{}@example.com", member.name);
+                let claims = json!({ "sub": member.name, "email": email, "email_verified": true });
+                let answer = sign_in(platform, idp, claims).await;
+                assert_eq!(answer.status, 200, "{}: {}", member.name, answer.body);
+                cells.insert((place, "me.login_oidc", member.name.clone()), "allow");
+            }
             login(platform, &format!("{}@example.com", member.name)).await
         }
         "agent" => run(platform, cast.member("tenant_admin"), &member.principal, &cast.own).await,

@@ -135,8 +135,9 @@ async fn without_a_record_there_is_no_answer() {
     let platform = Platform::start().await;
     let cast = Cast::of(&platform).await;
     platform.control.store().close().await;
-    for spec in api::specs() {
-        let input = cast.input(&spec, Place::Own).unwrap();
+    // A state that nobody sealed is refused unread; one that was sealed is tried in `oidc`.
+    for spec in api::specs().iter().filter(|spec| spec.meta.id != "me.login_oidc") {
+        let input = cast.input(spec, Place::Own).unwrap();
         let answer = platform.call(&cast.chief.token, spec.meta.id, &input).await;
         let fits = answer.status == 503 && answer.problem() == "unavailable";
         assert!(fits, "{}: {} {}", spec.meta.id, answer.status, answer.body);

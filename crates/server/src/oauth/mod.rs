@@ -33,6 +33,7 @@ pub(crate) enum Route {
     DeviceAuthorization,
     Metadata,
     Revoke,
+    SignIn,
     Token,
 }
 
@@ -44,6 +45,7 @@ impl Route {
             "/oauth/device" => Self::Device,
             "/oauth/device_authorization" => Self::DeviceAuthorization,
             "/oauth/revoke" => Self::Revoke,
+            "/oauth/sign-in" => Self::SignIn,
             "/oauth/token" => Self::Token,
             _ => return None,
         })
@@ -57,6 +59,7 @@ impl Route {
             Self::DeviceAuthorization => "oauth-device-authorization",
             Self::Metadata => "oauth-metadata",
             Self::Revoke => "oauth-revoke",
+            Self::SignIn => "oauth-sign-in",
             Self::Token => "oauth-token",
         }
     }
@@ -65,7 +68,7 @@ impl Route {
     pub(crate) const fn methods(self) -> &'static [Method] {
         match self {
             Self::Authorize | Self::Device => &[Method::GET, Method::POST],
-            Self::Metadata => &[Method::GET],
+            Self::Metadata | Self::SignIn => &[Method::GET],
             Self::DeviceAuthorization | Self::Revoke | Self::Token => &[Method::POST],
         }
     }
@@ -108,9 +111,27 @@ pub(crate) async fn answer(
         Route::Device => Ok(device::show(&desk, &form)),
         Route::DeviceAuthorization => device::begin(&desk, &form),
         Route::Revoke => token::revoke(&desk, &form).await,
+        Route::SignIn => sign_in(&desk, &form).await,
         Route::Token => token::token(&desk, &form).await,
         Route::Metadata => Ok(metadata(&seen.base_url)),
     }
+}
+
+/// Send somebody to the OpenID provider that they sign in through; who wants JSON is told where that is.
+async fn sign_in(desk: &Desk<'_>, form: &Form) -> Result<Response<Body>, Problem> {
+    let (provider, redirect_uri) = (form.text("provider"), form.text("redirect_uri"));
+    let ask = api::SignInAsk { provider, redirect_uri, challenge: form.text("code_challenge") };
+    // Asking the provider can take a while, and anybody can have it asked.
+    let _permit = desk.shared.permit()?;
+    let at = desk.shared.door.sign_in_at(ask).await?;
+    let accept = desk.headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if accept.contains("application/json") {
+        return Ok(response::json(StatusCode::OK, &json!({ "url": at })));
+    }
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SEE_OTHER;
+    response::set(response.headers_mut(), header::LOCATION, &at);
+    Ok(response)
 }
 
 /// What clients are told of this server (RFC 8414).
@@ -166,7 +187,10 @@ impl Desk<'_> {
 
     /// Sign somebody in, lend, and sign out: what a consent form comes to.
     async fn lend(&self, form: &Form, input: Value) -> Result<Value, Problem> {
-        let signed_in = json!({ "email": form.text("email"), "password": form.text("password") });
+        let mut signed_in = json!({ "email": form.text("email"), "password": form.text("password") });
+        if let (false, Some(fields)) = (form.text("totp").is_empty(), signed_in.as_object_mut()) {
+            fields.insert("totp".to_owned(), form.text("totp").into());
+        }
         let session = self.call("me.login", signed_in, None).await?;
         let token = session.get("secret").and_then(Value::as_str).unwrap_or_default().to_owned();
         let lent = self.call("grant.lend", input, Some(token.clone())).await;

@@ -87,6 +87,7 @@ pub(crate) fn consent(status: StatusCode, asked: &Consent<'_>, form: &Form) -> R
          <input id=\"tenant\" name=\"tenant\" value=\"{tenant}\"></p>\n\
          <p><label for=\"email\">Your e-mail address</label><br>\n<input id=\"email\" name=\"email\" type=\"email\" required value=\"{email}\"></p>\n\
          <p><label for=\"password\">Your password</label><br>\n<input id=\"password\" name=\"password\" type=\"password\" required></p>\n\
+         <p><label for=\"totp\">The code of your authenticator, where you have one</label><br>\n<input id=\"totp\" name=\"totp\" inputmode=\"numeric\" maxlength=\"6\"></p>\n\
          <p><button name=\"answer\" value=\"lend\">Lend</button> <button name=\"answer\" value=\"refuse\" formnovalidate>Refuse</button></p>\n</form>\n"
     ));
     response::with_type(status, HTML, document("Lend your rights", &body))

@@ -50,4 +50,4 @@ pub use service_key::ServiceKey;
 pub use skill::{AgentDefinition, Skill};
 pub use source::{IngestKey, Source};
 pub use tenant::{Tenant, TenantState};
-pub use user::{User, UserState};
+pub use user::{Totp, User, UserState};

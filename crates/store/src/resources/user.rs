@@ -31,6 +31,23 @@ pub struct User {
     pub state: UserState,
     /// Credentials made before this instant are dead.
     pub credentials_from: Timestamp,
+    /// The OpenID provider's name for the person: issuer and subject; none for who never signed in there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<String>,
+    /// The second factor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub totp: Option<Totp>,
+}
+
+/// A key that a person's authenticator shares.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Totp {
+    /// The key, sealed, in base64.
+    pub sealed: String,
+    /// Whether a first code was right: before that it asks nothing of anybody.
+    pub confirmed: bool,
+    /// The step of the last code that was taken: none is good twice.
+    pub last_step: i64,
 }
 
 impl Resource for User {
@@ -42,6 +59,7 @@ impl Resource for User {
         self.tenant.into()
     }
     fn keys(&self) -> Vec<Key> {
-        vec![Key::unique("email", self.email.clone())]
+        let external = self.external.as_ref().map(|name| Key::unique("external", name.clone()));
+        std::iter::once(Key::unique("email", self.email.clone())).chain(external).collect()
     }
 }
