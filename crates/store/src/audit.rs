@@ -4,6 +4,7 @@
 //! Nothing here changes or deletes a leaf.
 
 use crate::Store;
+use crate::bundle;
 use crate::commit::{CommitError, DecisionInput, Payload};
 use crate::engine::{Connection, Fault, Row, values};
 use crate::resource::{owner_text, parse_owner};
@@ -185,24 +186,40 @@ impl Snapshot {
 
     /// Leaves from index `from` on, at most `limit`, at most 4096.
     pub async fn leaves(&self, tree: Owner, from: u64, limit: u32) -> Result<Vec<Leaf>, ReadError> {
-        let asked = values![owner_text(tree), number(from)?, i64::from(limit.min(LIMIT_MAX))];
-        let rows = self.within(tree, statement::LEAF_LIST, asked).await?;
-        Ok(rows.iter().map(leaf).collect::<Result<_, _>>()?)
+        let to = from.saturating_add(u64::from(limit.min(LIMIT_MAX)));
+        let to = to.min(u64::try_from(i64::MAX).unwrap_or(u64::MAX));
+        let asked = values![owner_text(tree), number(from.min(to))?, number(to)?];
+        let mut leaves = Vec::new();
+        for row in &self.within(tree, statement::LEAF_LIST, asked).await? {
+            leaves.extend(bundled(row)?.into_iter().filter(|leaf| (from..to).contains(&leaf.index)));
+        }
+        Ok(leaves)
     }
 
     /// Leaves below index `before`, newest first, at most `limit`, at most 4096.
     pub async fn leaves_down(&self, tree: Owner, before: u64, limit: u32) -> Result<Vec<Leaf>, ReadError> {
-        let before = i64::try_from(before).unwrap_or(i64::MAX);
-        let asked = values![owner_text(tree), before, i64::from(limit.min(LIMIT_MAX))];
-        let rows = self.within(tree, statement::LEAF_LIST_DOWN, asked).await?;
-        Ok(rows.iter().map(leaf).collect::<Result<_, _>>()?)
+        let limit = limit.min(LIMIT_MAX);
+        // A tree has no gaps: the newest below are those that end there.
+        let before = before.min(self.shared.leaves(tree));
+        let from = before.saturating_sub(u64::from(limit));
+        let taken = u32::try_from(before.saturating_sub(from)).unwrap_or(limit);
+        let mut leaves = self.leaves(tree, from, taken).await?;
+        leaves.reverse();
+        Ok(leaves)
     }
 
     /// The leaves of one call, by part.
     pub async fn leaves_of(&self, call: CallId) -> Result<Vec<Leaf>, ReadError> {
         let rows = self.readers.rows(statement::LEAF_BY_CALL, values![call.to_string()]).await?;
-        let leaves = rows.iter().map(leaf).collect::<Result<Vec<_>, _>>()?;
-        Ok(leaves.into_iter().filter(|leaf| self.scope().covers(leaf.tree)).collect())
+        let mut leaves = Vec::new();
+        for row in &rows {
+            let of_call = |leaf: &Leaf| leaf.call == call && self.scope().covers(leaf.tree);
+            leaves.extend(bundled(row)?.into_iter().filter(of_call));
+        }
+        leaves.sort_by_key(|leaf| leaf.part);
+        // Two parts that were committed together stand in one bundle, which came for each of them.
+        leaves.dedup_by_key(|leaf| leaf.part);
+        Ok(leaves)
     }
 
     /// The bytes of one node.
@@ -289,15 +306,12 @@ impl Snapshot {
     }
 }
 
-fn leaf(row: &Row) -> Result<Leaf, Fault> {
-    Ok(Leaf {
-        tree: parse_owner(&row.text(0)?).ok_or_else(|| Fault::decode("owner of a leaf"))?,
-        index: row.count(1)?,
-        call: row.text(2)?.parse().map_err(Fault::decode)?,
-        part: u8::try_from(row.int(3)?).map_err(Fault::decode)?,
-        leaf: row.blob(4)?,
-        recorded_at: Timestamp::from_micros(row.int(5)?),
-    })
+/// The leaves of one row.
+fn bundled(row: &Row) -> Result<Vec<Leaf>, Fault> {
+    let tree = parse_owner(&row.text(0)?).ok_or_else(|| Fault::decode("owner of a bundle of leaves"))?;
+    let leaves = bundle::read(tree, row.count(1)?, &row.blob(3)?)?;
+    let counted = u64::try_from(leaves.len()).map_err(Fault::decode)?;
+    if counted == row.count(2)? { Ok(leaves) } else { Err(Fault::decode("count of a bundle of leaves")) }
 }
 
 fn checkpoint(row: &Row) -> Result<Checkpoint, Fault> {

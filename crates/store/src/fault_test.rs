@@ -13,6 +13,7 @@ use ids::{CallId, Clock, Entropy, Owner, Scope, Timestamp};
 use sqlx::{Connection as _, SqliteConnection};
 use std::path::Path;
 use std::sync::Arc;
+use tokio::sync::Notify;
 
 struct Still;
 impl Clock for Still {
@@ -91,12 +92,42 @@ impl Errand for Dangling {
     }
 }
 
+/// Holds the writer until it is let go, so that what is sent meanwhile makes one batch.
+struct Hold {
+    begun: Arc<Notify>,
+    go: Arc<Notify>,
+}
+
+impl Errand for Hold {
+    type Answer = ();
+    const TOUCHES: &'static str = "job";
+
+    fn changed((): &()) -> bool {
+        false
+    }
+
+    fn run<'r>(&'r self, _: &'r mut Connection) -> BoxFuture<'r, Result<(), Undone>> {
+        Box::pin(async move {
+            self.begun.notify_one();
+            self.go.notified().await;
+            Ok(())
+        })
+    }
+}
+
 #[tokio::test]
 async fn after_a_failed_commit_nobody_is_told_yes_and_the_store_proves_itself_first() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path(), "100000").await;
     store.commit(commit(0, 10)).await.unwrap();
-    let (call, errand) = tokio::join!(store.commit(commit(1, 10)), store.errand(Dangling));
+    let (begun, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let held = store.errand(Hold { begun: begun.clone(), go: go.clone() });
+    let both = async {
+        begun.notified().await;
+        tokio::join!(store.commit(commit(1, 10)), store.errand(Dangling), async { go.notify_one() })
+    };
+    let (held, (call, errand, ())) = tokio::join!(held, both);
+    held.unwrap();
     assert!(matches!(call, Err(CommitError::Unavailable)), "{call:?}");
     assert!(matches!(errand, Err(CommitError::Unavailable)), "{errand:?}");
     // The next one waits for a new connection and the proof that the log reached the disk.

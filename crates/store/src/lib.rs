@@ -5,6 +5,7 @@
 //! rules of a capability: it stores what the gate decided.
 
 mod audit;
+mod bundle;
 mod changes;
 mod commit;
 mod config;

@@ -109,7 +109,7 @@ async fn the_schemas_are_equal() {
     let columns = lines(&sqlite.rows(SQLITE_COLUMNS, Vec::new()).await.unwrap());
     let indexes = lines(&sqlite.rows(SQLITE_INDEXES, Vec::new()).await.unwrap());
     assert!(columns.iter().any(|line| line == "document version INTEGER 1 0"), "{columns:#?}");
-    assert!(indexes.iter().any(|line| line == "audit_leaf_by_place audit_leaf 1 0 tree,idx"), "{indexes:#?}");
+    assert!(indexes.iter().any(|line| line == "document_by_owner document 0 0 kind,owner,id"), "{indexes:#?}");
     let Some(mut postgres) = postgres(migration::STATE).await else { return };
     assert_eq!(lines(&postgres.rows(POSTGRES_COLUMNS, Vec::new()).await.unwrap()), columns);
     assert_eq!(lines(&postgres.rows(POSTGRES_INDEXES, Vec::new()).await.unwrap()), indexes);

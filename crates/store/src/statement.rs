@@ -73,16 +73,15 @@ statements! {
     IDEMPOTENCY_READ = "SELECT input_digest, response, expires_at FROM idempotency WHERE principal = $1 AND key = $2";
     COUNTER_SUM = "SELECT CAST(COALESCE(SUM(count), 0) AS BIGINT) FROM counter WHERE key = $1 AND bucket >= $2";
 
-    LEAF_LAST = "SELECT COALESCE(MAX(seq), 0) FROM audit_leaf";
-    LEAF_COUNT = "SELECT COALESCE(MAX(idx) + 1, 0) FROM audit_leaf WHERE tree = $1";
-    LEAF_LIST = "SELECT tree, idx, call, part, leaf, recorded_at FROM audit_leaf \
-        WHERE tree = $1 AND idx >= $2 ORDER BY idx LIMIT $3";
-    LEAF_LIST_DOWN = "SELECT tree, idx, call, part, leaf, recorded_at FROM audit_leaf \
-        WHERE tree = $1 AND idx < $2 ORDER BY idx DESC LIMIT $3";
-    LEAF_BY_CALL = "SELECT tree, idx, call, part, leaf, recorded_at FROM audit_leaf WHERE call = $1 ORDER BY part";
+    LEAF_COUNT = "SELECT idx + count FROM audit_leaf WHERE tree = $1 ORDER BY idx DESC LIMIT 1";
+    LEAF_LIST = "SELECT tree, idx, count, leaves FROM audit_leaf \
+        WHERE tree = $1 AND idx >= COALESCE((SELECT MAX(idx) FROM audit_leaf WHERE tree = $1 AND idx <= $2), 0) \
+        AND idx < $3 ORDER BY idx";
+    LEAF_BY_CALL = "SELECT l.tree, l.idx, l.count, l.leaves FROM audit_call c \
+        JOIN audit_leaf l ON l.tree = c.tree AND l.idx = c.bundle WHERE c.call = $1";
     TREE_LIST = "SELECT tree, size, frontier FROM audit_tree ORDER BY tree";
-    TREE_LEAVES = "SELECT tree, (SELECT COALESCE(MAX(idx) + 1, 0) FROM audit_leaf WHERE audit_leaf.tree = audit_tree.tree) \
-        FROM audit_tree ORDER BY tree";
+    TREE_LEAVES = "SELECT tree, COALESCE((SELECT idx + count FROM audit_leaf WHERE audit_leaf.tree = audit_tree.tree \
+        ORDER BY idx DESC LIMIT 1), 0) FROM audit_tree ORDER BY tree";
     TREE_READ = "SELECT tree, size, frontier FROM audit_tree WHERE tree = $1";
     TREE_ADVANCE = "UPDATE audit_tree SET size = $2, frontier = $3 WHERE tree = $1";
     NODE_READ = "SELECT level, idx, hash FROM audit_node WHERE tree = $1 AND level = $2 AND idx = $3";
@@ -166,7 +165,8 @@ bulks! {
          updated_at = excluded.updated_at";
     KEYS_WRITE = "INSERT INTO document_key (kind, name, value, id, owner, exclusive) VALUES", 0, 6, "";
     TREES_WRITE = "INSERT INTO audit_tree (tree, size, frontier) VALUES", 0, 3, "";
-    LEAVES_WRITE = "INSERT INTO audit_leaf (seq, tree, idx, call, part, leaf, recorded_at) VALUES", 0, 7, "";
+    LEAVES_WRITE = "INSERT INTO audit_leaf (tree, idx, count, leaves) VALUES", 0, 4, "";
+    CALLS_WRITE = "INSERT INTO audit_call (call, part, tree, bundle) VALUES", 0, 4, "";
     PAYLOADS_WRITE = "INSERT INTO audit_payload (call, part, tree, salt, body, expires_at) VALUES", 0, 6, "";
     IDEMPOTENCY_WRITE = "INSERT INTO idempotency (principal, key, input_digest, response, expires_at) VALUES", 0, 5,
         "ON CONFLICT (principal, key) DO UPDATE SET input_digest = excluded.input_digest, \

@@ -25,18 +25,23 @@ CREATE TABLE document_key (
 CREATE INDEX document_key_by_document ON document_key (kind, id);
 CREATE UNIQUE INDEX document_key_exclusive ON document_key (kind, name, value) WHERE exclusive = 1;
 
+-- Leaves that were committed together: `count` of them from place `idx` on.
 CREATE TABLE audit_leaf (
-    seq BIGINT NOT NULL,
     tree TEXT COLLATE "C" NOT NULL,
     idx BIGINT NOT NULL,
+    count BIGINT NOT NULL,
+    leaves BYTEA NOT NULL,
+    PRIMARY KEY (tree, idx)
+);
+
+-- In which of them the record of a call stands.
+CREATE TABLE audit_call (
     call TEXT COLLATE "C" NOT NULL,
     part BIGINT NOT NULL,
-    leaf BYTEA NOT NULL,
-    recorded_at BIGINT NOT NULL,
-    PRIMARY KEY (seq)
+    tree TEXT COLLATE "C" NOT NULL,
+    bundle BIGINT NOT NULL,
+    PRIMARY KEY (call, part)
 );
-CREATE UNIQUE INDEX audit_leaf_by_place ON audit_leaf (tree, idx);
-CREATE UNIQUE INDEX audit_leaf_by_call ON audit_leaf (call, part);
 
 CREATE TABLE audit_tree (
     tree TEXT COLLATE "C" NOT NULL,

@@ -25,18 +25,23 @@ CREATE TABLE document_key (
 CREATE INDEX document_key_by_document ON document_key (kind, id);
 CREATE UNIQUE INDEX document_key_exclusive ON document_key (kind, name, value) WHERE exclusive = 1;
 
+-- Leaves that were committed together: `count` of them from place `idx` on.
 CREATE TABLE audit_leaf (
-    seq INTEGER NOT NULL,
     tree TEXT NOT NULL,
     idx INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    leaves BLOB NOT NULL,
+    PRIMARY KEY (tree, idx)
+) STRICT;
+
+-- In which of them the record of a call stands.
+CREATE TABLE audit_call (
     call TEXT NOT NULL,
     part INTEGER NOT NULL,
-    leaf BLOB NOT NULL,
-    recorded_at INTEGER NOT NULL,
-    PRIMARY KEY (seq)
-) STRICT;
-CREATE UNIQUE INDEX audit_leaf_by_place ON audit_leaf (tree, idx);
-CREATE UNIQUE INDEX audit_leaf_by_call ON audit_leaf (call, part);
+    tree TEXT NOT NULL,
+    bundle INTEGER NOT NULL,
+    PRIMARY KEY (call, part)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE audit_tree (
     tree TEXT NOT NULL,
@@ -69,7 +74,7 @@ CREATE TABLE audit_payload (
     body BLOB NOT NULL,
     expires_at INTEGER,
     PRIMARY KEY (call, part)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 CREATE INDEX audit_payload_by_expiry ON audit_payload (expires_at) WHERE expires_at IS NOT NULL;
 
 CREATE TABLE idempotency (

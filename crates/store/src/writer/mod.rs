@@ -324,7 +324,6 @@ impl Writer {
     ) {
         self.shared.fresh.keep(batch.leaves());
         self.shared.grow_trees(&books.trees);
-        self.books.leaf_seq = books.leaf_seq;
         self.books.message_seq = books.message_seq;
         self.books.trees.extend(books.trees);
         self.pace.took(held);
@@ -381,9 +380,8 @@ fn answer(batch: Batch, committed: bool) {
 
 async fn read_books(connection: &mut Connection) -> Result<Books, Fault> {
     let number = |rows: Vec<crate::engine::Row>| rows.first().map_or(Ok(0), |row| row.int(0));
-    let leaf_seq = number(connection.rows(statement::LEAF_LAST, Vec::new()).await?)?;
     let message_seq = number(connection.rows(statement::MESSAGE_LAST, Vec::new()).await?)?;
-    let mut books = Books { leaf_seq, message_seq, trees: std::collections::HashMap::new() };
+    let mut books = Books { message_seq, trees: std::collections::HashMap::new() };
     for row in connection.rows(statement::TREE_LEAVES, Vec::new()).await? {
         let owner = parse_owner(&row.text(0)?).ok_or_else(|| Fault::decode("owner of an audit tree"))?;
         books.trees.insert(owner, row.count(1)?);

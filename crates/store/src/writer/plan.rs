@@ -16,7 +16,6 @@ use std::collections::HashMap;
 /// The numbers that only the writer gives out. Read from the database whenever a connection is opened.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Books {
-    pub(super) leaf_seq: i64,
     pub(super) message_seq: i64,
     /// Leaves of each tree.
     pub(super) trees: HashMap<Owner, u64>,
@@ -34,7 +33,7 @@ pub(super) struct Planner<'b> {
 
 impl<'b> Planner<'b> {
     pub(super) fn new(world: World, books: &'b Books, entropy: &'b dyn Entropy) -> Self {
-        let next = Books { leaf_seq: books.leaf_seq, message_seq: books.message_seq, trees: HashMap::new() };
+        let next = Books { message_seq: books.message_seq, trees: HashMap::new() };
         Self { world, writes: Writes::default(), books, next, entropy }
     }
 
@@ -92,17 +91,13 @@ impl<'b> Planner<'b> {
             self.writes.trees.extend(values![&tree, 0, Vec::new()]);
         }
         self.next.trees.insert(record.tree, index + 1);
-        self.next.leaf_seq += 1;
         let (call, part) = (record.call.to_string(), i64::from(record.part));
         if let Some(payload) = &record.payload {
             let expires_at = payload.expires_at.map(Timestamp::as_micros);
             let row = values![&call, part, &tree, payload.salt.clone(), payload.body.clone(), expires_at];
             self.writes.payloads.extend(row);
         }
-        // Above 2^63 leaves there are other worries.
-        let place = i64::try_from(index).unwrap_or(i64::MAX);
-        let row = values![self.next.leaf_seq, tree, place, call, part, record.leaf.clone(), at.as_micros()];
-        self.writes.leaves.extend(row);
+        self.writes.leaf(tree, index, (call, record.part), at, &record.leaf);
         self.writes.touched.insert("audit");
         index
     }

@@ -1,6 +1,7 @@
 //! Write an accepted batch: a handful of statements over many rows, in the order that the schema's references want.
 
 use super::world::{Document, Head, Held, World};
+use crate::bundle::Bundle;
 use crate::engine::{Connection, Fault, Value, values};
 use crate::statement;
 use ids::Timestamp;
@@ -10,7 +11,6 @@ use std::collections::{HashMap, HashSet};
 #[derive(Default)]
 pub(super) struct Writes {
     pub(super) trees: Vec<Value>,
-    pub(super) leaves: Vec<Value>,
     pub(super) payloads: Vec<Value>,
     pub(super) decisions: Vec<Value>,
     pub(super) jobs: Vec<Value>,
@@ -22,6 +22,12 @@ pub(super) struct Writes {
     // By key, as the last of several for one key is the one that counts.
     remembered: HashMap<(String, String), Vec<Value>>,
     counters: HashMap<(String, i64), i64>,
+    // By tree, each list in the order of places.
+    bundles: HashMap<String, Vec<Bundle>>,
+    // Where the record of a call goes.
+    calls: Vec<Value>,
+    // What could not be put into a bundle: nothing of the batch is written then.
+    unfit: Option<Fault>,
 }
 
 impl Writes {
@@ -37,12 +43,29 @@ impl Writes {
         self.remembered.insert((principal.to_owned(), key.to_owned()), row);
     }
 
+    /// The record of a call, at its place in a tree.
+    pub(super) fn leaf(&mut self, tree: String, index: u64, (call, part): (String, u8), at: Timestamp, leaf: &[u8]) {
+        let bundles = self.bundles.entry(tree.clone()).or_default();
+        if !bundles.last().is_some_and(|bundle| bundle.takes(index)) {
+            bundles.push(Bundle::new(index));
+        }
+        let Some(bundle) = bundles.last_mut() else { return };
+        match (bundle.push(&call, part, at, leaf), i64::try_from(bundle.first)) {
+            (Ok(()), Ok(first)) => self.calls.extend(values![call, i64::from(part), tree, first]),
+            (Err(fault), _) => self.unfit = Some(fault),
+            (_, Err(error)) => self.unfit = Some(Fault::decode(error)),
+        }
+    }
+
     pub(super) fn count(&mut self, key: &str, bucket: i64) {
         *self.counters.entry((key.to_owned(), bucket)).or_default() += 1;
     }
 
     /// Run everything. A fault leaves the transaction to be rolled back by the caller.
     pub(super) async fn run(&mut self, world: World, connection: &mut Connection) -> Result<(), Fault> {
+        if let Some(fault) = self.unfit.take() {
+            return Err(fault);
+        }
         let documents = Documents::from(world.documents, &mut self.touched);
         statement::KEYS_DELETE.execute(connection, documents.keys_deleted).await?;
         statement::DOCUMENTS_DELETE.execute(connection, documents.deleted).await?;
@@ -61,7 +84,15 @@ impl Writes {
         statement::DECISIONS_WRITE.execute(connection, std::mem::take(&mut self.decisions)).await?;
         statement::PAYLOADS_WRITE.execute(connection, std::mem::take(&mut self.payloads)).await?;
         statement::TREES_WRITE.execute(connection, std::mem::take(&mut self.trees)).await?;
-        statement::LEAVES_WRITE.execute(connection, std::mem::take(&mut self.leaves)).await?;
+        let mut leaves = Vec::new();
+        for (tree, bundles) in std::mem::take(&mut self.bundles) {
+            for Bundle { first, count, bytes } in bundles {
+                let (first, count) = (i64::try_from(first), i64::try_from(count));
+                leaves.extend(values![&tree, first.map_err(Fault::decode)?, count.map_err(Fault::decode)?, bytes]);
+            }
+        }
+        statement::LEAVES_WRITE.execute(connection, leaves).await?;
+        statement::CALLS_WRITE.execute(connection, std::mem::take(&mut self.calls)).await?;
         Ok(())
     }
 }
