@@ -4,7 +4,8 @@
 //! decided again with the approvals counted, and its execution and its new state are one commit.
 
 use crate::context::Control;
-use crate::gate::{Approved, Passage, StoredReply};
+use crate::gate::{Approved, Passage};
+use crate::remembered::StoredReply;
 use crate::identity::Identity;
 use crate::record::{Ending, approval_use};
 use crate::refusal::Refusal;

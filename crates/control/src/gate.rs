@@ -12,17 +12,18 @@ use crate::outcome::After;
 use crate::record::{Ending, Facts};
 use crate::refusal::Refusal;
 use crate::registry::{Erased, Handled, Parsed};
+use crate::remembered::StoredReply;
 use crate::sign_in::Second;
 use crate::target::Target;
 use api::{Call, Done, Effect, Origin, Problem, ProblemKind, Reply, Spec};
-use audit::{ApprovalUse, Decided};
+use audit::ApprovalUse;
 use ids::{CallId, Owner, Scope, Timestamp};
 use policy::{Decision, Outcome};
 use seal::{Digest, canonical_json};
 use serde_json::Value;
 use std::net::IpAddr;
 use std::sync::Arc;
-use store::{Changes, Commit, CommitError, DecisionInput, IdempotencyRecord};
+use store::{Changes, Commit, CommitError, DecisionInput};
 
 /// How often a call is decided and handled anew because something changed under it.
 const ATTEMPTS_MAX: u32 = 8;
@@ -419,140 +420,6 @@ impl Control {
         }
     }
 
-    /// The refusal of a denied call: `denied` where the caller may know of the target, else `not found`.
-    async fn denied(
-        &self,
-        passage: &Passage<'_>,
-        target: &Target,
-        decision: &Decision,
-        human_only: bool,
-    ) -> Result<Refusal, Refusal> {
-        if !self.may_know(passage, target).await? {
-            return Ok(Refusal::not_found(&noun(target.kind)));
-        }
-        let detail = if human_only {
-            format!("`{}` is for people only; an agent cannot even propose it", passage.spec.meta.id)
-        } else if decision.policies.is_empty() {
-            format!("no role of yours allows `{}` here; ask an administrator", passage.spec.meta.id)
-        } else {
-            format!("policy forbids `{}` here", passage.spec.meta.id)
-        };
-        let policies = decision.policies.iter().map(ToString::to_string).collect();
-        Ok(Problem { policies, ..Problem::new(ProblemKind::Denied, detail) }.into())
-    }
-
-    /// Whether the caller may know that the target exists: it is the caller's own place, or the caller may look at it.
-    pub(crate) async fn may_know(&self, passage: &Passage<'_>, target: &Target) -> Result<bool, Refusal> {
-        if matches!(target.kind, "Provider" | "Self" | "Tenant") && target.owner == passage.identity.place() {
-            return Ok(true);
-        }
-        let family = if target.kind == "Tenant" { "tenant" } else { passage.spec.meta.family() };
-        let looks = ["get", "list", "status"].iter().find_map(|verb| self.registry.spec(&format!("{family}.{verb}")));
-        let Some(spec) = looks else { return Ok(false) };
-        let target = if spec.meta.resource == target.kind {
-            target.clone()
-        } else if matches!(spec.meta.resource, "Tenant" | "Provider") {
-            Target::place(target.owner)
-        } else {
-            return Ok(false);
-        };
-        let circumstances = Circumstances::default();
-        let request = self.question(&passage.identity, spec, &target, passage.origin.face, &circumstances).await?;
-        let face = passage.origin.face;
-        let weighed = self.weigh_both(&passage.identity, spec, &target, (face, &circumstances), &request).await?;
-        Ok(weighed.0.permits())
-    }
-
-    /// Write the record of a call that came to nothing; the problem that its caller gets.
-    async fn record_refusal(&self, passage: &Passage<'_>, progress: &Progress, refusal: Refusal) -> Refusal {
-        if let Refusal::Commit(CommitError::Unavailable | CommitError::Overloaded) | Refusal::Read(_) = refusal {
-            return refusal;
-        }
-        let mut problem = refusal.into_problem();
-        let ending = Ending { status: problem.status, problem: Some(&problem), replay: None };
-        let entry = self.leaf(&passage.facts(progress.target.as_ref(), progress.decision.as_ref(), ending));
-        let committed = match entry {
-            Ok(entry) => {
-                let commit = Commit::new(passage.started, entry);
-                // What was denied is what a wider policy would let through: it can be decided again too.
-                let commit = match (&progress.request, &progress.target) {
-                    (Some(request), Some(target)) if passage.spec.meta.effect != Effect::Read => {
-                        asked(commit, passage, target.owner, request)
-                    }
-                    _ => commit,
-                };
-                self.store.commit(commit).await.map_err(Refusal::from)
-            }
-            Err(refusal) => Err(refusal),
-        };
-        match committed {
-            Ok(_) => {
-                problem.call = Some(passage.call.to_string());
-                problem.into()
-            }
-            Err(refusal) => refusal,
-        }
-    }
-
-    /// The record of an answer that an idempotency key brought back; without it nobody is answered.
-    async fn record_replay(&self, passage: &Passage<'_>, reply: Reply) -> Result<Reply, Refusal> {
-        let (of, decided, status) = match &reply {
-            Reply::Deferred(deferred) => (deferred.call, Decided::Defer, 202),
-            Reply::Done(done) => (done.call, Decided::Allow, 200),
-            Reply::Pending(pending) => (pending.call, Decided::StepUp, 202),
-            Reply::Refused(_) => return Ok(reply),
-        };
-        let ending = Ending { status, problem: None, replay: Some((of, decided)) };
-        let entry = self.leaf(&passage.facts(None, None, ending))?;
-        let exposure = passage.identity.exposure(passage.identity.place(), Some(passage.spec));
-        let inner = self.inner.clone();
-        let commit = Commit::new(passage.started, entry).guard(move || inner.kill.halts(&exposure).is_none());
-        match self.store.commit(commit).await {
-            Ok(_) => Ok(reply),
-            Err(CommitError::Guarded) => {
-                self.halted(&passage.identity, passage.identity.place(), Some(passage.spec))?;
-                Err(Refusal::Commit(CommitError::Guarded))
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    async fn replayed(&self, passage: &Passage<'_>) -> Result<Option<Reply>, Refusal> {
-        let Some(key) = &passage.idempotency_key else { return Ok(None) };
-        let principal = passage.identity.principal.to_string();
-        let Some(remembered) = self.store.remembered(&principal, key).await? else { return Ok(None) };
-        if remembered.input_digest != passage.digest {
-            let detail = "this idempotency key was used for another operation or input; use a fresh key";
-            return Err(Problem::new(ProblemKind::IdempotencyMismatch, detail).into());
-        }
-        let opened = self
-            .sealer
-            .open(&sealing_context(&principal, key), &remembered.response)
-            .map_err(|error| Refusal::bug("a remembered answer does not open", &error))?;
-        let reply: StoredReply = serde_json::from_slice(opened.expose())
-            .map_err(|error| Refusal::bug("a remembered answer does not parse", &error))?;
-        Ok(Some(reply.into_reply()))
-    }
-
-    pub(crate) fn remember(
-        &self,
-        passage: &Passage<'_>,
-        reply: impl FnOnce() -> StoredReply,
-    ) -> Result<Option<IdempotencyRecord>, Refusal> {
-        let Some(key) = &passage.idempotency_key else { return Ok(None) };
-        let principal = passage.identity.principal.to_string();
-        let plain =
-            serde_json::to_vec(&reply()).map_err(|error| Refusal::bug("an answer does not serialise", &error))?;
-        // Sealed always: some answers hold a secret that is shown once, and the key's holder is the one who may see it again.
-        let response = self.sealer.seal(&sealing_context(&principal, key), &plain, self.entropy.as_ref());
-        Ok(Some(IdempotencyRecord {
-            principal,
-            key: key.clone(),
-            input_digest: passage.digest.to_vec(),
-            response,
-            expires_at: passage.started.plus(self.settings.idempotency_ttl),
-        }))
-    }
 }
 
 /// A commit with the question that was decided.
@@ -561,37 +428,6 @@ pub(crate) fn asked(commit: Commit, passage: &Passage<'_>, owner: Owner, request
         Ok(body) => commit.decision_input(DecisionInput { call: passage.call, owner, body }),
         Err(_) => commit,
     }
-}
-
-/// An answer as it is remembered under an idempotency key.
-#[derive(serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case", tag = "kind")]
-pub(crate) enum StoredReply {
-    Deferred { call: CallId, approval: ids::ApprovalId, missing: Vec<String>, expires_at: Timestamp },
-    Done { call: CallId, output: Value, obligations: Vec<(api::Obligation, Value)> },
-    Pending { call: CallId, approval: ids::ApprovalId, rung: String, expires_at: Timestamp },
-}
-
-impl StoredReply {
-    fn done(done: &Done) -> Self {
-        Self::Done { call: done.call, output: done.output.clone(), obligations: done.obligations.clone() }
-    }
-
-    fn into_reply(self) -> Reply {
-        match self {
-            Self::Deferred { call, approval, missing, expires_at } => {
-                Reply::Deferred(api::Deferred { call, approval, missing, expires_at })
-            }
-            Self::Done { call, output, obligations } => Reply::Done(Done { call, output, obligations, replayed: true }),
-            Self::Pending { call, approval, rung, expires_at } => {
-                Reply::Pending(api::Pending { call, approval, rung, expires_at })
-            }
-        }
-    }
-}
-
-fn sealing_context(principal: &str, key: &str) -> Vec<u8> {
-    format!("idempotency/{principal}/{key}").into_bytes()
 }
 
 /// `operation.call` is a face: decision, digest and record are those of the call inside.
@@ -626,16 +462,4 @@ fn told(obligations: &policy::Obligations) -> Vec<(api::Obligation, Value)> {
         told.push((api::Obligation::Mask, Value::from_iter(obligations.mask.iter().cloned())));
     }
     told
-}
-
-/// What people call a target of this type: `ServiceKey` is a service key.
-pub(crate) fn noun(kind: &str) -> String {
-    let mut words = String::new();
-    for (place, character) in kind.chars().enumerate() {
-        if character.is_ascii_uppercase() && place > 0 {
-            words.push(' ');
-        }
-        words.push(character.to_ascii_lowercase());
-    }
-    words
 }

@@ -160,7 +160,7 @@ impl Handle<PolicyExplain> for Control {
         let snapshot = self.store.snapshot(identity.reach());
         let target = handler.resolve(&self.look(&identity, &snapshot), &parsed).await?;
         if !admitted.identity.reach().covers(target.owner) {
-            return Err(Refusal::not_found(&crate::gate::noun(target.kind)));
+            return Err(Refusal::not_found(&crate::denial::noun(target.kind)));
         }
         let recent_count = self.recent_count(&identity, spec).await?;
         let circumstances = Circumstances { recent_count, ..Circumstances::default() };
