@@ -42,7 +42,7 @@ use thiserror::Error;
 const BUSY_BYTES: usize = 16 << 20;
 /// Bytes of the log that cannot be found yet at which senders are held, so that what they are told was taken can be found
 /// within a second.
-const PACE_BYTES: u64 = 16 << 20;
+const PACE_BYTES: u64 = 4 << 20;
 /// How long one request is held at most; records are taken all the same then, because durable is more than fresh.
 const PACE_MAX: Duration = Duration::from_secs(1);
 /// How often a stopped log is looked at.

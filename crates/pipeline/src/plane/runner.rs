@@ -32,7 +32,7 @@ const CURSOR_VERSION: u8 = 1;
 /// Records and bytes of one piece of work; a batch is never split.
 const WORK_RECORDS: usize = 4_096;
 /// See [`WORK_RECORDS`].
-const WORK_BYTES: usize = 4 << 20;
+const WORK_BYTES: usize = 1 << 20;
 /// After a small piece of work the reader waits so long, that pieces do not get smaller than they need to be.
 const GATHER: Duration = Duration::from_millis(50);
 /// How long the reader sleeps where nothing comes and nobody wakes it.
