@@ -2,7 +2,7 @@
 //! loopback interface. Prints `listening on URL`, ends when its standard input does.
 
 use std::net::SocketAddr;
-use tokio::io::AsyncReadExt as _;
+use tokio::task::spawn_blocking;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -11,9 +11,8 @@ async fn main() -> anyhow::Result<()> {
     let server = testkit::conformance::server(listen).await?;
     println!("listening on {}", server.url());
     let ended = async {
-        let mut rest = Vec::new();
         // Whatever ends the input, its end is the signal.
-        let _ = tokio::io::stdin().read_to_end(&mut rest).await;
+        let _ = spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink())).await;
     };
     server.run(ended).await;
     Ok(())
