@@ -2,9 +2,11 @@
 //! must never yield a tree that its own verifier would refuse: a checkpoint that does not fit the entries is an error here.
 
 use crate::checkpoint::{Checkpoint, CheckpointError, LogName, LogNameError, folder_of};
+use crate::evidence::{EVIDENCE, EvidenceAsk, Gatherer, PopulationLine, SAMPLE, encode, lines, population_path};
 use crate::manifest::{MANIFEST, MANIFEST_NOTE, Manifest, ManifestFile, sign_manifest};
 use crate::note::{NoteError, NoteSigner, NoteVerifier};
 use crate::payload::{Payload, PayloadError};
+use crate::proof::ProofError;
 use crate::record::{ENTRY_BYTES_MAX, FormatVersion, Leaf, RecordError};
 use crate::rotation::chain;
 use crate::tile::{BundleBuilder, TileBuilder, TileId, number_path};
@@ -20,6 +22,9 @@ pub enum ExportError {
     /// The note is not a checkpoint of this log.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// The evidence of a pack has no written form.
+    #[error("the evidence has no canonical form")]
+    Evidence,
     /// The key's name cannot name a log.
     #[error(transparent)]
     Log(#[from] LogNameError),
@@ -44,6 +49,9 @@ pub enum ExportError {
         /// What is wrong.
         source: PayloadError,
     },
+    /// A drawn record cannot be proved.
+    #[error(transparent)]
+    Proof(#[from] ProofError),
     /// An entry is not a record.
     #[error(transparent)]
     Record(#[from] RecordError),
@@ -72,6 +80,8 @@ pub struct ExportBuilder<'a> {
     rotations: Vec<String>,
     owners: BTreeSet<Owner>,
     files: BTreeMap<String, (u64, Digest)>,
+    /// What goes with it for an auditor.
+    gatherer: Option<Gatherer>,
 }
 
 impl<'a> ExportBuilder<'a> {
@@ -83,7 +93,15 @@ impl<'a> ExportBuilder<'a> {
         let log = LogName::new(signer.verifier().name())?;
         let keys = vec![signer.verifier().clone()];
         let rotations = Vec::new();
-        Ok(Self { signer, log, created_at, keys, rotations, owners: BTreeSet::new(), files: BTreeMap::new() })
+        let (owners, files) = (BTreeSet::new(), BTreeMap::new());
+        Ok(Self { signer, log, created_at, keys, rotations, owners, files, gatherer: None })
+    }
+
+    /// With the evidence that this asks for: the export becomes a pack. Before the first tree.
+    #[must_use]
+    pub fn evidence(mut self, ask: EvidenceAsk) -> Self {
+        self.gatherer = Some(Gatherer::new(ask));
+        self
     }
 
     /// The changes of the log's key before this one, oldest first: checkpoints of the earlier keys count too.
@@ -105,6 +123,9 @@ impl<'a> ExportBuilder<'a> {
         if !self.owners.insert(owner) {
             return Err(ExportError::Twice(owner));
         }
+        if let Some(gatherer) = &mut self.gatherer {
+            gatherer.tree(owner);
+        }
         Ok(ExportTree {
             folder: folder_of(owner),
             export: self,
@@ -113,14 +134,22 @@ impl<'a> ExportBuilder<'a> {
             tiles: TileBuilder::default(),
             bundles: BundleBuilder::default(),
             payload_lines: Vec::new(),
+            population: Vec::new(),
         })
     }
 
-    /// The manifest and its note: the last files.
+    /// The evidence, the manifest and its note: the last files.
     ///
     /// # Errors
     /// [`ExportError::Note`] where they cannot be signed.
-    pub fn finish(self) -> Result<Vec<File>, ExportError> {
+    pub fn finish(mut self) -> Result<Vec<File>, ExportError> {
+        let mut done = Vec::new();
+        if let Some(gatherer) = self.gatherer.take() {
+            let evidence = encode(&gatherer.evidence()).ok_or(ExportError::Evidence)?;
+            let sample = lines(&gatherer.sample()?).ok_or(ExportError::Evidence)?;
+            done.push(self.file(EVIDENCE.to_owned(), evidence));
+            done.push(self.file(SAMPLE.to_owned(), sample));
+        }
         let files = self.files.into_iter().map(|(path, (bytes, sha256))| ManifestFile { path, bytes, sha256 });
         let manifest = Manifest {
             v: FormatVersion,
@@ -134,10 +163,9 @@ impl<'a> ExportBuilder<'a> {
         };
         let bytes = manifest.encode().ok_or(NoteError::Format)?;
         let note = sign_manifest(&self.log, &bytes, self.signer)?;
-        Ok(vec![
-            File { path: MANIFEST.to_owned(), bytes },
-            File { path: MANIFEST_NOTE.to_owned(), bytes: note.into_bytes() },
-        ])
+        done.push(File { path: MANIFEST.to_owned(), bytes });
+        done.push(File { path: MANIFEST_NOTE.to_owned(), bytes: note.into_bytes() });
+        Ok(done)
     }
 
     fn file(&mut self, path: String, bytes: Vec<u8>) -> File {
@@ -157,6 +185,8 @@ pub struct ExportTree<'b, 'a> {
     tiles: TileBuilder,
     bundles: BundleBuilder,
     payload_lines: Vec<u8>,
+    /// What of the present bundle is of an auditor's population.
+    population: Vec<PopulationLine>,
 }
 
 impl ExportTree<'_, '_> {
@@ -172,6 +202,9 @@ impl ExportTree<'_, '_> {
             self.add_payload(entry, payload)?;
         }
         let hash = leaf_hash(entry);
+        if let Some(gatherer) = &mut self.export.gatherer {
+            self.population.extend(gatherer.push(self.owner, hash, Some(&Leaf::decode(entry)?)));
+        }
         self.frontier.append_hash(hash);
         let number = self.bundles.number();
         let mut done: Vec<_> = self.tiles.push(hash);
@@ -179,6 +212,7 @@ impl ExportTree<'_, '_> {
         if let Some(bundle) = self.bundles.push(entry) {
             done.push(bundle);
             files.extend(self.payload_file(number));
+            files.extend(self.population_file(number)?);
         }
         files.extend(self.tile_files(done));
         Ok(files)
@@ -196,6 +230,7 @@ impl ExportTree<'_, '_> {
         }
         let number = self.bundles.number();
         let mut files: Vec<_> = self.payload_file(number).into_iter().collect();
+        files.extend(self.population_file(number)?);
         let mut done = std::mem::take(&mut self.tiles).finish();
         done.extend(std::mem::take(&mut self.bundles).finish());
         files.extend(self.tile_files(done));
@@ -217,6 +252,15 @@ impl ExportTree<'_, '_> {
     fn payload_file(&mut self, number: u64) -> Option<File> {
         let lines = std::mem::take(&mut self.payload_lines);
         (!lines.is_empty()).then(|| self.export.file(payload_path(&self.folder, number), lines))
+    }
+
+    fn population_file(&mut self, number: u64) -> Result<Option<File>, ExportError> {
+        let population = std::mem::take(&mut self.population);
+        if population.is_empty() {
+            return Ok(None);
+        }
+        let bytes = lines(&population).ok_or(ExportError::Evidence)?;
+        Ok(Some(self.export.file(population_path(self.owner, number), bytes)))
     }
 
     fn tile_files(&mut self, tiles: Vec<(TileId, Vec<u8>)>) -> Vec<File> {

@@ -5,7 +5,9 @@
 //! `control` fills [`Record`]s, the command line reads folders for [`verify`]. Nothing here may ever turn an entry that is in
 //! a tree into another one, nor read one that it would not write. `spec/audit/README.md` describes the formats for others.
 
+mod anchor;
 mod checkpoint;
+mod evidence;
 mod export;
 mod folder;
 mod manifest;
@@ -19,7 +21,12 @@ mod tile;
 mod tree;
 mod verify;
 
+pub use anchor::{ANCHORED_MAX, AnchorError, AnchorLine};
 pub use checkpoint::{Checkpoint, CheckpointError, LogName, LogNameError};
+pub use evidence::{
+    Approver, Evidence, EvidenceAsk, EvidenceFilter, PolicyVersion, PopulationLine, SAMPLE_MAX, Sampled,
+    TreePopulation, consequential, rank,
+};
 pub use export::{ExportBuilder, ExportError, ExportTree, File};
 pub use folder::{Folder, FolderError};
 pub use manifest::{Manifest, ManifestFile};
@@ -32,7 +39,7 @@ pub use record::{
     AgentDigests, Aggregate, ApprovalUse, Decided, Decision, ENTRY_BYTES_MAX, Effect, Face, FormatVersion, Leaf,
     Origin, Outcome, Phase, Record, RecordError, Target, TenantCheckpoint,
 };
-pub use report::{Fault, FaultKind, Report, TreeReport, Verdict};
+pub use report::{EvidenceReport, Fault, FaultKind, Report, TreeReport, Verdict};
 pub use rotation::KeyRotation;
 pub use tile::{BundleBuilder, TileBuilder, TileId, TileKind, read_bundle};
 pub use tree::{Appended, Frontier, FrontierError, HashSource, TILE_WIDTH, TileHash, empty_root, leaf_hash, node_hash};

@@ -202,8 +202,9 @@ impl Note {
         outcome
     }
 
-    /// The text, whoever signed it or not: only to go on looking for faults.
-    pub(crate) fn unchecked_text(&self) -> &str {
+    /// The text, whoever signed it or not: to go on looking for faults, or where the note is the reader's own.
+    #[must_use]
+    pub fn unchecked_text(&self) -> &str {
         &self.text
     }
 

@@ -176,7 +176,18 @@ fn empty<T, const MAX: usize>(list: &List<T, MAX>) -> bool {
     list.is_empty()
 }
 
+/// The operation that erases a payload, and the type of what it is about: a log, by the id of the call.
+const ERASE: (&str, &str) = ("audit.erase_payload", "AuditLog");
+
 impl Record {
+    /// The call whose payload was erased, where this records that.
+    #[must_use]
+    pub fn erased_payload(&self) -> Option<CallId> {
+        let target = self.target.as_ref().filter(|target| target.kind.as_str() == ERASE.1)?;
+        let done = self.operation.as_str() == ERASE.0 && self.phase == Phase::Call && self.outcome.status == 200;
+        target.id.as_str().parse().ok().filter(|_| done && self.outcome.error.is_none())
+    }
+
     /// Whether this payload is the input that this record names.
     ///
     /// # Errors

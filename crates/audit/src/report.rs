@@ -36,6 +36,8 @@ pub enum FaultKind {
     Changed,
     /// The provider's tree does not commit to a tenant's tree as it is here.
     Commitment,
+    /// The evidence of a pack is not what the log gives.
+    Evidence,
     /// A file cannot be read as what it should be.
     Malformed,
     /// A file that should be there is not.
@@ -81,12 +83,31 @@ pub struct TreeReport {
     pub root: Digest,
     /// How many records have their payload here.
     pub payloads: u64,
-    /// How many records name an input whose payload is not here: reads expire.
+    /// How many records name an input whose payload is not here and was not erased either: reads expire.
     pub payloads_absent: u64,
+    /// How many records name an input that was erased, as a later record of the same tree says.
+    pub payloads_erased: u64,
 }
 
 fn owner_text<S: serde::Serializer>(owner: &Owner, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(owner)
+}
+
+/// The evidence of a pack, where all of it is what the log gives.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct EvidenceReport {
+    /// How many records are the population.
+    pub population: u64,
+    /// What drew the sample.
+    pub seed: String,
+    /// How many records were drawn.
+    pub sampled: u64,
+    /// How many of them are consequential.
+    pub consequential: u64,
+    /// How many of them ran under an approval.
+    pub approved: u64,
+    /// How many sets of policies decided the population.
+    pub policy_versions: u64,
 }
 
 /// What a verification found.
@@ -104,6 +125,9 @@ pub struct Report {
     pub files: u64,
     /// The trees that could be read.
     pub trees: Vec<TreeReport>,
+    /// What was found of an evidence pack; absent where it is a plain export.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<EvidenceReport>,
     /// What is wrong, at most 1000; empty unless the verdict is `invalid`.
     pub faults: Vec<Fault>,
     /// How many more things are wrong.

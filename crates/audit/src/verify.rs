@@ -2,6 +2,7 @@
 //! one it can only say that all fits together. It must notice every change of every byte, and goes on after a fault to name all.
 
 mod contents;
+mod evidence;
 mod tree;
 
 use crate::checkpoint::{Checkpoint, LogName, folder_of};
@@ -11,6 +12,7 @@ use crate::note::{Note, NoteVerifier};
 use crate::report::{FaultKind, Faults, Report, TreeReport, Verdict};
 use crate::rotation::chain;
 use contents::Contents;
+use evidence::EvidenceCheck;
 use ids::{Owner, TenantId};
 use seal::Digest;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +25,16 @@ pub struct VerifyOptions {
     pub keys: Vec<NoteVerifier>,
     /// Checkpoints (whole notes) that were seen before: each of their trees must be here and extend them.
     pub since: Vec<String>,
+    /// Checkpoints that anchors kept, of any tree: those of trees that are not meant to be here are passed over.
+    pub anchors: Vec<String>,
+}
+
+impl VerifyOptions {
+    /// Under these keys, without anything older.
+    #[must_use]
+    pub const fn under(keys: Vec<NoteVerifier>) -> Self {
+        Self { keys, since: Vec::new(), anchors: Vec::new() }
+    }
 }
 
 /// A head that a tree must have had: from the provider's tree, or from the auditor.
@@ -51,13 +63,16 @@ pub fn verify(folder: &dyn Folder, options: &VerifyOptions) -> Report {
         key: None,
         files: 0,
         trees: Vec::new(),
+        evidence: None,
         faults: Vec::new(),
         faults_omitted: 0,
     };
     if let Some(mut check) = Check::begin(folder, options, &mut faults) {
         report.log = Some(check.log.as_str().to_owned());
         report.key = Some(check.contents.manifest.key.clone());
-        report.trees = check.trees(&options.since, &mut faults);
+        let mut evidence = EvidenceCheck::begin(&mut check.contents, &mut faults);
+        report.trees = check.trees(options, &mut evidence, &mut faults);
+        report.evidence = evidence.and_then(|evidence| evidence.finish(&mut check.contents, &mut faults));
         report.files = check.contents.finish(&mut faults);
     }
     report.verdict = match (faults.none(), options.keys.is_empty()) {
@@ -123,15 +138,26 @@ impl<'a> Check<'a> {
         Some(Self { contents: Contents::new(folder, listed, manifest, faults), log, trusted })
     }
 
-    fn trees(&mut self, since: &[String], faults: &mut Faults) -> Vec<TreeReport> {
+    fn trees(
+        &mut self,
+        options: &VerifyOptions,
+        evidence: &mut Option<EvidenceCheck>,
+        faults: &mut Faults,
+    ) -> Vec<TreeReport> {
         let owners: Vec<Owner> = self.contents.manifest.owners().collect();
-        let mut expected = self.since(since, &owners, faults);
+        let mut expected = BTreeMap::new();
+        self.older("--since", &options.since, &owners, &mut expected, faults);
+        self.older("--anchor", &options.anchors, &owners, &mut expected, faults);
         let mut reports = Vec::new();
         // The provider's tree comes first: it says what the tenants' trees must have been.
         for owner in &owners {
             let folder = folder_of(*owner);
             let check = TreeCheck::new(&self.log, *owner, &self.trusted, expected.remove(owner).unwrap_or_default());
-            let Some((report, commitments, rotations)) = check.run(&mut self.contents, faults) else { continue };
+            let Some((report, commitments, rotations)) = check.run(&mut self.contents, evidence, faults) else {
+                // What was not seen cannot be held against the evidence.
+                *evidence = None;
+                continue;
+            };
             reports.push(report);
             if *owner == Owner::Provider && rotations != self.contents.manifest.rotations {
                 faults.add(&folder, FaultKind::Record, "its changes of key are not those of the manifest");
@@ -153,32 +179,44 @@ impl<'a> Check<'a> {
         reports
     }
 
-    /// The auditor's older checkpoints, by tree.
-    fn since(&self, notes: &[String], owners: &[Owner], faults: &mut Faults) -> BTreeMap<Owner, Vec<Expected>> {
+    /// What the auditor brought of older checkpoints, by tree.
+    fn older(
+        &self,
+        flag: &'static str,
+        notes: &[String],
+        owners: &[Owner],
+        expected: &mut BTreeMap<Owner, Vec<Expected>>,
+        faults: &mut Faults,
+    ) {
         let by_origin: BTreeMap<String, Owner> = owners.iter().map(|owner| (self.log.origin(*owner), *owner)).collect();
-        let mut expected: BTreeMap<Owner, Vec<Expected>> = BTreeMap::new();
+        // An anchor keeps the checkpoints of all trees; an export of one tenant is not meant to hold the others.
+        let all = flag == "--since" || self.contents.manifest.provider;
+        let mut held = 0_usize;
         for note in notes {
             let head = match Checkpoint::open(note, &self.trusted) {
                 Ok(head) => head,
                 Err(error) => {
-                    faults.add("--since", FaultKind::Signature, error);
+                    faults.add(flag, FaultKind::Signature, error);
                     continue;
                 }
             };
             match by_origin.get(&head.origin) {
-                Some(owner) => expected.entry(*owner).or_default().push(Expected {
-                    size: head.size,
-                    root: head.root,
-                    from: ExpectedFrom::Since,
-                }),
-                None => faults.add(
-                    "--since",
+                Some(owner) => {
+                    held += 1;
+                    let from = ExpectedFrom::Since;
+                    expected.entry(*owner).or_default().push(Expected { size: head.size, root: head.root, from });
+                }
+                None if all => faults.add(
+                    flag,
                     FaultKind::RolledBack,
                     format_args!("the tree `{}` is not in this folder", head.origin),
                 ),
+                None => {}
             }
         }
-        expected
+        if held == 0 && !notes.is_empty() && !all {
+            faults.add(flag, FaultKind::RolledBack, "none of its checkpoints is of a tree in this folder");
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::operate::Around;
 use crate::show::{Format, render};
 use crate::source::read_file;
 use crate::{Exit, exit};
-use audit::{Folder, FolderError, NoteVerifier, Verdict, VerifyOptions};
+use audit::{AnchorLine, Folder, FolderError, NoteVerifier, Verdict, VerifyOptions};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::Value;
 use std::io::Read as _;
@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 pub(crate) const COMMAND: &str = "verify";
 /// What an auditor brings is small.
 const BROUGHT_BYTES_MAX: usize = 1 << 20;
+/// What an anchor kept of years is not.
+const ANCHOR_BYTES_MAX: usize = 256 << 20;
 /// No file of an export is larger: an entry bundle of 256 entries.
 const FILE_BYTES_MAX: u64 = 256 << 20;
 /// Faults that a person reads; the rest is in the other formats.
@@ -29,10 +31,16 @@ pub(crate) fn command() -> Command {
         Arg::new(name).long(name).value_name(value).action(ArgAction::Append).help(help)
     };
     Command::new(COMMAND)
-        .about("Verify an exported log offline, with nothing but the public key")
-        .arg(Arg::new("folder").value_name("FOLDER").required(true).help("What `posse audit export --out` wrote"))
+        .about("Verify an exported log or an evidence pack offline, with nothing but the public key")
+        .arg(
+            Arg::new("folder")
+                .value_name("FOLDER")
+                .required(true)
+                .help("What `posse audit export --out` or `posse audit evidence-pack --out` wrote"),
+        )
         .arg(given("key", "FILE", "The public key from elsewhere (`posse audit key`); again after a key rotation"))
         .arg(given("since", "CHECKPOINT", "A checkpoint that you kept: the log must extend it"))
+        .arg(given("anchor", "FILE", "What an anchor kept (lines of checkpoints): the log must extend each of them"))
         .after_help(
             "Ends with: 0 all holds under the key, 1 something is wrong, 3 consistent but not authenticated (no --key).",
         )
@@ -72,7 +80,19 @@ fn options(matches: &ArgMatches) -> Result<VerifyOptions, Trouble> {
             verifiers.push(NoteVerifier::parse(line).map_err(|error| Trouble::local(format!("`{path}`"), error))?);
         }
     }
-    Ok(VerifyOptions { keys: verifiers, since: since.into_iter().map(|(_, text)| text).collect() })
+    let mut anchors = Vec::new();
+    for path in matches.get_many::<String>("anchor").into_iter().flatten() {
+        let lines = AnchorLine::read_all(&read_file(path, ANCHOR_BYTES_MAX)?);
+        let lines = lines.map_err(|error| Trouble::local(format!("`{path}`"), error))?;
+        let notes = lines.iter().flat_map(|line| line.checkpoints.iter().map(|note| note.as_str().to_owned()));
+        let before = anchors.len();
+        anchors.extend(notes);
+        if anchors.len() == before {
+            // An empty file would look like an anchor that agrees.
+            return Err(Trouble::Usage(format!("`{path}` holds no checkpoint")));
+        }
+    }
+    Ok(VerifyOptions { keys: verifiers, since: since.into_iter().map(|(_, text)| text).collect(), anchors })
 }
 
 /// The files that a flag names, each with its text.
@@ -102,7 +122,24 @@ fn text(report: &audit::Report) -> String {
         lines.push(format!("it says that it was signed by: {}", clean(key, false)));
     }
     for tree in &report.trees {
-        lines.push(format!("tree {}: {} records, {} payloads", tree.owner, tree.size, tree.payloads));
+        let mut line = format!("tree {}: {} records, {} payloads", tree.owner, tree.size, tree.payloads);
+        for (count, what) in [(tree.payloads_absent, "not kept any more"), (tree.payloads_erased, "erased")] {
+            if count > 0 {
+                line.push_str(&format!(", {count} {what}"));
+            }
+        }
+        lines.push(line);
+    }
+    if let Some(evidence) = &report.evidence {
+        lines.push(format!(
+            "evidence: {} of {} records drawn by the seed `{}`: {} consequential, {} under an approval; {} sets of policies decided",
+            evidence.sampled,
+            evidence.population,
+            clean(&evidence.seed, false),
+            evidence.consequential,
+            evidence.approved,
+            evidence.policy_versions,
+        ));
     }
     for fault in report.faults.iter().take(FAULTS_SHOWN) {
         lines.push(clean(&format!("fault: {}: {}", fault.file, fault.why), false));

@@ -132,7 +132,7 @@ fn operation(spec: &Spec) -> Command {
         command = command.arg(Arg::new("all").long("all").action(ArgAction::SetTrue).help(help));
     }
     match meta.id {
-        crate::export::OPERATION => crate::export::arguments(command),
+        operation if crate::export::is_folder(operation) => crate::export::arguments(command),
         crate::rule_folder::OPERATION => crate::rule_folder::arguments(command),
         _ => command,
     }

@@ -1,4 +1,4 @@
-//! `posse audit export --out FOLDER`: fetches the pages of an export and writes them as files.
+//! `posse audit export --out FOLDER` and `posse audit evidence-pack --out FOLDER`: fetches the pages of an export and writes them as files.
 
 use crate::Exit;
 use crate::answer::{Answer, Transport, Trouble};
@@ -13,8 +13,11 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Component, Path, PathBuf};
 
-/// The operation that this goes with.
-pub(crate) const OPERATION: &str = "audit.export";
+/// Whether the operation answers with the files of a folder.
+pub(crate) fn is_folder(operation: &str) -> bool {
+    matches!(operation, "audit.evidence_pack" | "audit.export")
+}
+
 /// Pages at most: at the greatest limit, a hundred million files.
 const PAGES_MAX: usize = 100_000;
 

@@ -88,7 +88,7 @@ async fn operation(
         let _ = writeln!(around.errors, "note: {note}");
     }
     let transport = transport(program, matches, around).await?;
-    if spec.meta.id == export::OPERATION
+    if export::is_folder(spec.meta.id)
         && let Some(folder) = export::folder(matches)
     {
         return export::write(transport.as_ref(), spec, input, &folder, format, around).await;

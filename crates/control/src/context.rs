@@ -61,6 +61,8 @@ pub struct Inner {
     pub(crate) turns: crate::asking::Turns,
     pub(crate) ingest: crate::ingest::IngestState,
     pub(crate) cases: crate::cases::CaseState,
+    /// Where checkpoints are put outside.
+    pub(crate) anchors: crate::anchor::Anchors,
 }
 
 /// How many passwords are hashed at once.

@@ -33,6 +33,9 @@ const BOOTSTRAP_EMAIL: &str = "admin@localhost";
 /// Why the gate does not open.
 #[derive(Debug, Error)]
 pub enum OpenError {
+    /// A place outside for checkpoints is not set up as it must be.
+    #[error("checkpoints cannot be put into the anchor `{0}`: {1}")]
+    Anchor(String, String),
     /// Delivering the first admin's token failed; nothing was created.
     #[error("the first admin's token cannot be delivered")]
     Deliver(#[source] std::io::Error),
@@ -93,6 +96,8 @@ impl Opened {
             }
         };
         let providers = crate::oidc::providers(&self.settings.sign_in, self.entropy.as_ref())?;
+        let anchors = crate::anchor::Anchors::new(&self.settings.anchors)
+            .map_err(|(name, fault)| OpenError::Anchor(name, fault.to_string()))?;
         let policies = policy_state(&snapshot, self.registry.specs()).await?;
         let started_at = self.clock.now();
         let control = Control {
@@ -101,6 +106,7 @@ impl Opened {
                 ingest: crate::ingest::IngestState::new(self.settings.ingest_memory_bytes_max),
                 turns: crate::asking::Turns::default(),
                 cases: crate::cases::CaseState::new().map_err(|error| OpenError::State(error.to_string()))?,
+                anchors,
                 plane: self.plane,
                 model: self.model,
                 store: self.store,
@@ -246,6 +252,8 @@ impl Control {
             tokio::spawn(self.clone().drive_runs(stopped.clone())),
             tokio::spawn(self.clone().watch_actions(stopped.clone())),
         ];
+        let anchors = 0..self.anchors.count();
+        tasks.extend(anchors.map(|number| tokio::spawn(self.clone().anchor_forever(number, stopped.clone()))));
         let connectors: Arc<dyn Courier> = Arc::new(ConnectorCourier::new(self.clone()));
         let couriers = std::iter::once(connectors).chain(couriers);
         tasks.extend(couriers.map(|courier| tokio::spawn(self.clone().carry(courier, stopped.clone()))));

@@ -53,6 +53,53 @@ pub struct OidcProvider {
     pub roles: Vec<ClaimRole>,
 }
 
+/// A place outside where checkpoints are put.
+#[derive(Clone, Debug)]
+pub struct Anchor {
+    /// What it is called here.
+    pub name: String,
+    /// How long at most a checkpoint waits to be put there.
+    pub every: Duration,
+    /// Where it leads.
+    pub place: AnchorPlace,
+}
+
+/// Where an anchor leads.
+#[derive(Clone, Debug)]
+pub enum AnchorPlace {
+    /// A file that lines are added to, best on another machine's disk.
+    File {
+        /// Where it is.
+        path: std::path::PathBuf,
+    },
+    /// An S3-compatible bucket, addressed by path.
+    S3 {
+        /// The service's address, for example `https://s3.eu-central-1.amazonaws.com`.
+        endpoint: String,
+        /// The bucket.
+        bucket: String,
+        /// For example `eu-central-1`.
+        region: String,
+        /// What goes before the objects' names.
+        prefix: String,
+        /// Id of the access key.
+        access_key_id: String,
+        /// Its secret.
+        secret_access_key: seal::SecretText,
+        /// Whether it may lie inside, and without TLS.
+        private_network: bool,
+    },
+    /// A webhook, signed as Standard Webhooks say.
+    Webhook {
+        /// Its address.
+        url: String,
+        /// What signs, base64.
+        secret: seal::SecretText,
+        /// Whether it may lie inside, and without TLS.
+        private_network: bool,
+    },
+}
+
 /// The gate's limits and times.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -98,6 +145,8 @@ pub struct Settings {
     /// `HOST` or `HOST:PORT` that connectors may reach without TLS, or at addresses that are not public; a connector's own
     /// document must name the host too.
     pub connector_hosts_inside: Vec<String>,
+    /// Where checkpoints are put outside.
+    pub anchors: Vec<Anchor>,
 }
 
 impl Default for Settings {
@@ -123,6 +172,7 @@ impl Default for Settings {
             ingest_body_bytes_max: 32 << 20,
             ingest_memory_bytes_max: 256 << 20,
             connector_hosts_inside: Vec::new(),
+            anchors: Vec::new(),
         }
     }
 }

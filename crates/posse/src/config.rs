@@ -67,6 +67,8 @@ pub(crate) struct Config {
     pub(crate) models: BTreeMap<String, model::Section>,
     /// OpenID providers that people sign in through, by name.
     pub(crate) sign_in: BTreeMap<String, crate::sign_in::Section>,
+    /// Places outside where the log's checkpoints are put, by name.
+    pub(crate) audit_anchors: BTreeMap<String, crate::audit_anchors::Section>,
 }
 
 /// A `[[syslog]]` section: everything that it hears belongs to one source of one tenant.

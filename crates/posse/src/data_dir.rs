@@ -67,7 +67,12 @@ pub(crate) async fn open_offline(data_dir: &Path) -> anyhow::Result<(Offline, te
         bail!("`{}` is no folder; name the data folder of a server that is not running", data_dir.display());
     }
     // An offline command drives no runs, so it needs no keys of models either.
-    let config = Config { models: BTreeMap::new(), sign_in: BTreeMap::new(), ..config::read_file(None, data_dir)? };
+    let config = Config {
+        models: BTreeMap::new(),
+        sign_in: BTreeMap::new(),
+        audit_anchors: BTreeMap::new(),
+        ..config::read_file(None, data_dir)?
+    };
     let (control, plane, feed) = open(data_dir, &config).await?;
     let user = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "unknown".to_owned());
     Ok((control.offline(&user), telemetry::Offline { plane, feed, control }))
@@ -103,6 +108,7 @@ fn settings(config: &Config, engine: &'static str) -> anyhow::Result<Settings> {
         engine,
         connector_hosts_inside: config.connector_hosts_inside.clone(),
         sign_in: crate::sign_in::providers(&config.sign_in)?,
+        anchors: crate::audit_anchors::anchors(&config.audit_anchors)?,
         ..default
     })
 }

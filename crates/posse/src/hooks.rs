@@ -30,6 +30,18 @@ struct OperationLabel {
     operation: String,
 }
 
+#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
+struct AnchorLabel {
+    anchor: String,
+}
+
+/// What is measured of the anchors of the log.
+struct AnchorGauges {
+    failing: Family<AnchorLabel, Gauge>,
+    failures: Family<AnchorLabel, Gauge>,
+    anchored_at: Family<AnchorLabel, Gauge>,
+}
+
 /// The server's view of the rest.
 pub(crate) struct PlatformHooks {
     control: Control,
@@ -40,6 +52,7 @@ pub(crate) struct PlatformHooks {
     durations: Family<OperationLabel, Histogram, fn() -> Histogram>,
     batches: Gauge,
     committed: Gauge,
+    anchors: AnchorGauges,
 }
 
 impl PlatformHooks {
@@ -53,7 +66,34 @@ impl PlatformHooks {
         registry.register("call_duration_seconds", "Time from request to answer", durations.clone());
         registry.register("store_batches", "Batches committed since the start", batches.clone());
         registry.register("store_calls", "Calls committed since the start", committed.clone());
-        Self { control, plane, feed, registry, calls, durations, batches, committed }
+        let anchors = AnchorGauges::new(&mut registry);
+        Self { control, plane, feed, registry, calls, durations, batches, committed, anchors }
+    }
+}
+
+impl AnchorGauges {
+    fn new(registry: &mut Registry) -> Self {
+        let gauges = Self { failing: Family::default(), failures: Family::default(), anchored_at: Family::default() };
+        registry.register(
+            "audit_anchor_failing",
+            "1 where checkpoints do not get to the anchor",
+            gauges.failing.clone(),
+        );
+        let help = "Attempts that failed since the last that did not";
+        registry.register("audit_anchor_failures", help, gauges.failures.clone());
+        let help = "When checkpoints last got there, in seconds since 1970; 0 since the start";
+        registry.register("audit_anchor_anchored_seconds", help, gauges.anchored_at.clone());
+        gauges
+    }
+
+    fn set(&self, anchors: &[api::AuditAnchor]) {
+        for one in anchors {
+            let label = AnchorLabel { anchor: one.name.clone() };
+            self.failing.get_or_create(&label).set(i64::from(one.failing));
+            self.failures.get_or_create(&label).set(i64::from(one.failures));
+            let at = one.anchored_at.map_or(0, |at| at.as_micros().div_euclid(1_000_000));
+            self.anchored_at.get_or_create(&label).set(at);
+        }
     }
 }
 
@@ -96,6 +136,7 @@ impl Hooks for PlatformHooks {
             let stats = self.control.store().stats();
             self.batches.set(i64::try_from(stats.batches).unwrap_or(i64::MAX));
             self.committed.set(i64::try_from(stats.calls).unwrap_or(i64::MAX));
+            self.anchors.set(&self.control.anchor_states());
             let mut text = String::new();
             encode(&mut text, &self.registry).map_err(|error| {
                 tracing::error!(%error, "measurements cannot be written");

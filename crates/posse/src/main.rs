@@ -1,6 +1,7 @@
 //! The binary and only composition root: reads one typed configuration, opens store, gate and server, and hands every
 //! other command to the command line. Holds no logic of its own.
 
+mod audit_anchors;
 mod bench;
 mod case_feed;
 mod config;

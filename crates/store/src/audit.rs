@@ -1,7 +1,7 @@
 //! The audit log's storage: leaves (placed by the commit that made them), tree nodes and checkpoints (by the sequencer).
 //!
 //! A leaf has its index from the moment of its commit, since one writer gives it; hashing and signing follow within a second.
-//! Nothing here changes or deletes a leaf.
+//! Nothing here changes or deletes a leaf; what is kept beside one may expire or be erased.
 
 use crate::Store;
 use crate::bundle;
@@ -250,7 +250,7 @@ impl Snapshot {
         Ok(rows.first().map(checkpoint).transpose()?)
     }
 
-    /// The text beside a leaf, until it expires.
+    /// The text beside a leaf, until it expires. One that was erased says so and holds nothing: see [`Payload::erased`].
     pub async fn payload(&self, call: CallId, part: u8) -> Result<Option<Payload>, ReadError> {
         let rows = self.readers.rows(statement::PAYLOAD_READ, values![call.to_string(), i64::from(part)]).await?;
         match rows.first() {

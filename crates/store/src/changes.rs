@@ -4,7 +4,7 @@ use crate::commit::CommitError;
 use crate::job::{Lease, NewJob};
 use crate::message::{Message, NewMessage, Outcome};
 use crate::resource::{Key, Resource, owner_text};
-use ids::{JobId, Owner};
+use ids::{CallId, JobId, Owner};
 use serde_json::Value as Json;
 
 /// The most bytes of one document's body, 4 MiB.
@@ -21,6 +21,7 @@ pub(crate) enum Change {
     Delete { kind: &'static str, id: String, owner: String, expected: i64 },
     EndJob { id: String, worker: String, attempt: u32, attempts_max: u32, end: JobEnd },
     Enqueue { job: NewJob, payload: String },
+    ErasePayload { call: String, tree: String },
     Expect { kind: &'static str, id: String, version: i64 },
     Put { kind: &'static str, id: String, owner: String, keys: Vec<Key>, body: String, expected: Option<i64> },
     Send { message: NewMessage, payload: String },
@@ -78,6 +79,11 @@ impl Changes {
     /// A document that was read and not changed must still be at this version: conflict where it is not.
     pub fn expect<R: Resource>(&mut self, id: &str, version: i64) -> &mut Self {
         self.push(Change::Expect { kind: R::KIND, id: id.to_owned(), version })
+    }
+
+    /// What was kept beside the leaves of a call in this tree, with its salts, away for good. That it was there stays, without it.
+    pub fn erase_payload(&mut self, call: CallId, tree: Owner) -> &mut Self {
+        self.push(Change::ErasePayload { call: call.to_string(), tree: owner_text(tree) })
     }
 
     /// A job, unless one of its kind and owner with the same `dedupe` key was ever enqueued.

@@ -162,6 +162,14 @@ pub struct Payload {
     pub expires_at: Option<Timestamp>,
 }
 
+impl Payload {
+    /// Whether it was erased: then neither text nor salt is there any more, only that there was one.
+    #[must_use]
+    pub fn erased(&self) -> bool {
+        self.salt.is_empty()
+    }
+}
+
 impl std::fmt::Debug for Payload {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Payload({} bytes)", self.body.len())

@@ -93,6 +93,7 @@ statements! {
         WHERE tree = $1 AND size > $2 ORDER BY size LIMIT $3";
     CHECKPOINT_LAST = "SELECT size, note, made_at FROM audit_checkpoint WHERE tree = $1 ORDER BY size DESC LIMIT 1";
     PAYLOAD_READ = "SELECT tree, salt, body, expires_at FROM audit_payload WHERE call = $1 AND part = $2";
+    PAYLOAD_ERASE = "UPDATE audit_payload SET salt = $3, body = $3, expires_at = NULL WHERE call = $1 AND tree = $2";
     DECISION_READ = "SELECT call, owner, body FROM decision_input WHERE call = $1";
     DECISION_LIST = "SELECT call, owner, body, at FROM decision_input \
         WHERE (at > $1 OR (at = $1 AND call > $2)) AND at < $3 ORDER BY at, call LIMIT $4";

@@ -2,6 +2,7 @@
 //! found on the way.
 
 use super::contents::Contents;
+use super::evidence::EvidenceCheck;
 use super::{Commitments, Expected, ExpectedFrom, read_checkpoint, sizes};
 use crate::checkpoint::{Checkpoint, LogName, folder_of};
 use crate::export::payload_path;
@@ -30,8 +31,18 @@ pub(super) struct TreeCheck<'a> {
     commitments: Commitments,
     /// The notes of the changes of key, in their order.
     rotations: Vec<String>,
-    payloads: u64,
-    payloads_absent: u64,
+    payloads: PayloadCount,
+}
+
+/// What became of the inputs that the records of a tree name.
+#[derive(Default)]
+struct PayloadCount {
+    /// Calls whose payload is here.
+    here: Vec<CallId>,
+    /// Calls whose payload is not.
+    absent: Vec<CallId>,
+    /// Calls whose payload was erased, with the entry that says so.
+    erased: BTreeMap<CallId, u64>,
 }
 
 impl<'a> TreeCheck<'a> {
@@ -48,8 +59,7 @@ impl<'a> TreeCheck<'a> {
             tiles: TileBuilder::default(),
             commitments: Vec::new(),
             rotations: Vec::new(),
-            payloads: 0,
-            payloads_absent: 0,
+            payloads: PayloadCount::default(),
         }
     }
 
@@ -57,6 +67,7 @@ impl<'a> TreeCheck<'a> {
     pub(super) fn run(
         mut self,
         contents: &mut Contents<'_>,
+        evidence: &mut Option<EvidenceCheck>,
         faults: &mut Faults,
     ) -> Option<(TreeReport, Commitments, Vec<String>)> {
         let Some(head) = self.head(contents, faults) else {
@@ -67,7 +78,7 @@ impl<'a> TreeCheck<'a> {
         let mut number = 0;
         while self.frontier.size() < head.size {
             let width = (head.size - self.frontier.size()).min(TILE_WIDTH);
-            if self.bundle(number, width, contents, faults).is_none() {
+            if self.bundle(number, width, contents, evidence, faults).is_none() {
                 // Without these entries nothing after them has a place. A false size would otherwise be read for ever.
                 contents.abandon(&self.folder);
                 return None;
@@ -78,8 +89,7 @@ impl<'a> TreeCheck<'a> {
             self.compare(tile, &bytes, contents, faults);
         }
         self.heads(&head, contents.manifest.provider, faults);
-        let (owner, payloads, payloads_absent) = (self.owner, self.payloads, self.payloads_absent);
-        let report = TreeReport { owner, size: head.size, root: head.root, payloads, payloads_absent };
+        let report = self.report(&head, faults);
         Some((report, self.commitments, self.rotations))
     }
 
@@ -100,8 +110,36 @@ impl<'a> TreeCheck<'a> {
         }
     }
 
+    /// The tree in numbers. A payload that was erased and is here was not erased.
+    fn report(&self, head: &Checkpoint, faults: &mut Faults) -> TreeReport {
+        let PayloadCount { here, absent, erased } = &self.payloads;
+        for call in here {
+            if let Some(index) = erased.get(call) {
+                let why = format!("the payload of {call} is here, and entry {index} says that it was erased");
+                faults.add(&self.folder, FaultKind::Payload, why);
+            }
+        }
+        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        let gone = absent.iter().filter(|call| erased.contains_key(call)).count();
+        TreeReport {
+            owner: self.owner,
+            size: head.size,
+            root: head.root,
+            payloads: count(here.len()),
+            payloads_absent: count(absent.len().saturating_sub(gone)),
+            payloads_erased: count(gone),
+        }
+    }
+
     /// One bundle of `width` entries, with its payloads and the tiles that it fills.
-    fn bundle(&mut self, number: u64, width: u64, contents: &mut Contents<'_>, faults: &mut Faults) -> Option<()> {
+    fn bundle(
+        &mut self,
+        number: u64,
+        width: u64,
+        contents: &mut Contents<'_>,
+        evidence: &mut Option<EvidenceCheck>,
+        faults: &mut Faults,
+    ) -> Option<()> {
         let kind = TileKind::Entries;
         let id = TileId { kind, number, width: u16::try_from(width).unwrap_or(256) };
         let path = format!("{}/{}", self.folder, id.path());
@@ -114,19 +152,26 @@ impl<'a> TreeCheck<'a> {
         let mut records = Vec::new();
         for entry in entries {
             let index = self.frontier.size();
-            match Leaf::decode(entry) {
+            let leaf = Leaf::decode(entry);
+            let hash = leaf_hash(entry);
+            if let Some(evidence) = evidence {
+                evidence.see(self.owner, hash, leaf.as_ref().ok().filter(|leaf| leaf.owner() == self.owner));
+            }
+            match leaf {
                 Err(error) => faults.add(&path, FaultKind::Record, format_args!("entry {index} {error}")),
                 Ok(leaf) if leaf.owner() != self.owner => {
                     faults.add(&path, FaultKind::Record, format_args!("entry {index} belongs to {}", leaf.owner()));
                 }
-                Ok(Leaf::Call(record)) => records.push(*record),
+                Ok(Leaf::Call(record)) => {
+                    self.payloads.erased.extend(record.erased_payload().map(|call| (call, index)));
+                    records.push(*record);
+                }
                 Ok(Leaf::Rotation(rotation)) => self.rotations.push(rotation.rotation),
                 Ok(Leaf::Checkpoint(head)) => {
                     let from = ExpectedFrom::Provider(index);
                     self.commitments.push((head.tenant, Expected { size: head.size, root: head.root, from }));
                 }
             }
-            let hash = leaf_hash(entry);
             self.frontier.append_hash(hash);
             self.remember_root();
             for (tile, bytes) in self.tiles.push(hash) {
@@ -134,6 +179,9 @@ impl<'a> TreeCheck<'a> {
             }
         }
         self.payloads(number, &records, contents, faults);
+        if let Some(evidence) = evidence {
+            evidence.bundle(self.owner, number, contents, faults);
+        }
         Some(())
     }
 
@@ -165,15 +213,16 @@ impl<'a> TreeCheck<'a> {
             for (place, line) in lines.unwrap_or(&bytes).split(|byte| *byte == b'\n').enumerate() {
                 let checked = Payload::decode(line).and_then(|payload| {
                     let named = open.remove(&(payload.call, payload.digest()?));
-                    named.ok_or(PayloadError::Changed)?.check_payload(&payload)
+                    named.ok_or(PayloadError::Changed)?.check_payload(&payload)?;
+                    Ok(payload.call)
                 });
                 match checked {
-                    Ok(()) => self.payloads += 1,
+                    Ok(call) => self.payloads.here.push(call),
                     Err(error) => faults.add(&path, FaultKind::Payload, format_args!("line {}: {error}", place + 1)),
                 }
             }
         }
-        self.payloads_absent += u64::try_from(open.len()).unwrap_or(u64::MAX);
+        self.payloads.absent.extend(open.into_keys().map(|(call, _)| call));
     }
 
     /// Hold the tree against its own checkpoint and against every head that it must have had.

@@ -7,7 +7,7 @@ use audit::{
 use ids::Owner;
 
 fn with_key(log: &Log, files: &FileMap) -> Report {
-    verify(files, &VerifyOptions { keys: vec![log.key()], since: Vec::new() })
+    verify(files, &VerifyOptions::under(vec![log.key()]))
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn an_older_checkpoint_of_the_same_log_is_extended() {
     let since = owners.map(|owner| log.checkpoint(owner)).to_vec();
     log.grow(owners[1], 300);
     log.commit();
-    let options = VerifyOptions { keys: vec![log.key()], since };
+    let options = VerifyOptions { keys: vec![log.key()], since, ..VerifyOptions::default() };
     assert_eq!(verify(&log.export(), &options).verdict, Verdict::Valid);
     // The same checkpoint against a log that never had those entries.
     let mut forked = Log::sample(1, 3, &[("acme", 400)]);
@@ -95,9 +95,10 @@ fn after_a_key_rotation_checkpoints_of_the_old_key_still_count() {
     log.signer = signer(2);
     log.grow(Owner::Provider, 3);
     log.commit();
-    let options = VerifyOptions { keys: vec![old_key.clone(), log.key()], since: since.clone() };
+    let options =
+        VerifyOptions { keys: vec![old_key.clone(), log.key()], since: since.clone(), ..VerifyOptions::default() };
     assert_eq!(verify(&log.export(), &options).verdict, Verdict::Valid);
-    let options = VerifyOptions { keys: vec![old_key], since };
+    let options = VerifyOptions { keys: vec![old_key], since, ..VerifyOptions::default() };
     assert_eq!(verify(&log.export(), &options).verdict, Verdict::Invalid);
 }
 

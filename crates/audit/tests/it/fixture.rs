@@ -1,8 +1,9 @@
 //! A small log with a provider and tenants, the same for the same seed.
 
 use audit::{
-    AgentDigests, ApprovalUse, Checkpoint, Decided, Decision, Effect, ExportBuilder, Face, FormatVersion, Frontier,
-    Leaf, LogName, NoteSigner, NoteVerifier, Origin, Outcome, Payload, Phase, Record, Salt, Target, TenantCheckpoint,
+    AgentDigests, ApprovalUse, Checkpoint, Decided, Decision, Effect, EvidenceAsk, ExportBuilder, Face, FormatVersion,
+    Frontier, Leaf, LogName, NoteSigner, NoteVerifier, Origin, Outcome, Payload, Phase, Record, Salt, Target,
+    TenantCheckpoint,
 };
 use ids::{AgentId, ApprovalId, CallId, List, Owner, Principal, RunId, TenantId, Text, Timestamp, UserId};
 use seal::{Digest, SeededEntropy, SigningKey};
@@ -89,6 +90,28 @@ pub(crate) fn record(owner: Owner, index: usize) -> (Record, Payload) {
     (record, payload)
 }
 
+/// The record on these bytes, where it is one of a call.
+fn called(entry: &[u8]) -> Option<Record> {
+    if let Ok(Leaf::Call(record)) = Leaf::decode(entry) { Some(*record) } else { None }
+}
+
+/// A record of a person, about this target, without approvals and without a payload that is kept.
+fn plain(owner: Owner, index: usize, target: Target) -> Record {
+    let (record, _) = record(owner, index);
+    Record {
+        phase: Phase::Call,
+        target: Some(target),
+        approvals: List::default(),
+        agent: None,
+        run: None,
+        on_behalf_of: List::default(),
+        input_digest: None,
+        principal: Principal::User(UserId::derive(&[b"ada"])),
+        decision: Decision { outcome: Decided::Allow, rung: None, ..record.decision },
+        ..record
+    }
+}
+
 impl Log {
     /// A log with these numbers of records per owner, whose provider commits to every tenant.
     pub(crate) fn sample(seed: u64, provider: usize, tenants: &[(&str, usize)]) -> Self {
@@ -126,6 +149,35 @@ impl Log {
         }
     }
 
+    /// Append the answers of those who approved what is in a tree already.
+    pub(crate) fn answer(&mut self, owner: Owner) {
+        let records: Vec<Record> = self.trees[&owner].iter().filter_map(|(entry, _)| called(entry)).collect();
+        for before in records {
+            for approval in before.approvals.iter() {
+                let index = self.trees[&owner].len();
+                let target = Target { kind: text("Approval"), id: text(&approval.approval.to_string()) };
+                let said = Record {
+                    principal: approval.approvers[0].clone(),
+                    operation: text("approval.approve"),
+                    effect: Effect::Govern,
+                    ..plain(owner, index, target)
+                };
+                self.push(owner, Leaf::Call(Box::new(said)).encode().unwrap());
+            }
+        }
+    }
+
+    /// Erase the payload of an entry, and say so in a later one.
+    pub(crate) fn erase(&mut self, owner: Owner, index: usize) {
+        let entries = self.trees.get_mut(&owner).unwrap();
+        entries[index].1 = None;
+        let (call, at) = (called(&entries[index].0).unwrap().call, entries.len());
+        let target = Target { kind: text("AuditLog"), id: text(&call.to_string()) };
+        let erased =
+            Record { operation: text("audit.erase_payload"), effect: Effect::Govern, ..plain(owner, at, target) };
+        self.push(owner, Leaf::Call(Box::new(erased)).encode().unwrap());
+    }
+
     /// Let the provider's tree commit to every tenant's tree as it is now.
     pub(crate) fn commit(&mut self) {
         let tenants: Vec<_> = self.trees.keys().filter_map(|owner| owner.tenant()).collect();
@@ -161,8 +213,21 @@ impl Log {
     }
 
     pub(crate) fn export_of(&self, owners: &[Owner]) -> FileMap {
+        self.pack_of(owners, None)
+    }
+
+    /// An evidence pack of every tree; a plain export where nothing is asked.
+    pub(crate) fn pack(&self, ask: Option<&EvidenceAsk>) -> FileMap {
+        let owners: Vec<_> = self.trees.keys().copied().collect();
+        self.pack_of(&owners, ask)
+    }
+
+    pub(crate) fn pack_of(&self, owners: &[Owner], ask: Option<&EvidenceAsk>) -> FileMap {
         let mut files = Vec::new();
         let mut export = ExportBuilder::new(&self.signer, time(0)).unwrap();
+        if let Some(ask) = ask {
+            export = export.evidence(ask.clone());
+        }
         for owner in owners {
             let mut tree = export.tree(*owner).unwrap();
             for (entry, payload) in &self.trees[owner] {

@@ -42,6 +42,6 @@ fn format_1_is_written_and_read_as_ever() {
         assert!(written[path] == *bytes, "`{path}` is written differently");
     }
     let key = NoteVerifier::parse(std::fs::read_to_string(&key).unwrap().trim_end()).unwrap();
-    let report = verify(&golden, &VerifyOptions { keys: vec![key], since: Vec::new() });
+    let report = verify(&golden, &VerifyOptions::under(vec![key]));
     assert_eq!((report.verdict, report.faults), (Verdict::Valid, Vec::new()));
 }

@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod evidence;
 mod export;
 mod fixture;
 mod golden;
+mod mutation;
 mod notes;
 mod oracle;
 mod records;

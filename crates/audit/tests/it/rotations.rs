@@ -41,7 +41,7 @@ fn export(log: &mut Log, keys: &[&NoteSigner], forget: bool) -> FileMap {
 }
 
 fn judged(files: &FileMap, keys: &[NoteVerifier]) -> Verdict {
-    verify(files, &VerifyOptions { keys: keys.to_vec(), since: Vec::new() }).verdict
+    verify(files, &VerifyOptions::under(keys.to_vec())).verdict
 }
 
 #[test]

@@ -87,3 +87,30 @@ fn a_key_that_cannot_be_used_is_not_a_key_left_out() {
     }
     assert_eq!(verify(&[]).0, Exit::Usage);
 }
+
+#[test]
+fn what_an_anchor_kept_is_held_against_the_log() {
+    let place = tempfile::tempdir().unwrap();
+    let (folder, key) = (corpus().join("v1"), corpus().join("v1.key"));
+    let note = std::fs::read_to_string(folder.join("provider/checkpoint")).unwrap();
+    let line = |note: &str| {
+        let line = serde_json::json!({
+            "checkpoints": [note], "log": "posse.example.com/audit", "time": "2026-11-22T00:00:00Z", "v": 1
+        });
+        format!("{line}\n")
+    };
+    // One that was signed and is not this log's: its size says more than the log has.
+    let longer = note.replacen("\n4\n", "\n5\n", 1);
+    assert_ne!(longer, note);
+    for (name, text, wanted) in [
+        ("the log's own", format!("{0}{0}", line(&note)), Exit::Done),
+        ("a note that nobody signed", line(&longer), Exit::Failed),
+        ("no line", "\n".to_owned(), Exit::Failed),
+        ("not an anchor's", "{\"checkpoints\":[]}\n".to_owned(), Exit::Failed),
+    ] {
+        let anchor = place.path().join("anchor.jsonl");
+        std::fs::write(&anchor, text).unwrap();
+        let (exit, output, errors) = verify(&[&folder, Path::new("--key"), &key, Path::new("--anchor"), &anchor]);
+        assert_eq!(exit, wanted, "{name}: {output}{errors}");
+    }
+}

@@ -6,6 +6,7 @@
 mod actions;
 mod adversary;
 mod approvals;
+mod audit_wide;
 mod break_glass;
 mod cases;
 mod connectors;

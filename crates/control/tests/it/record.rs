@@ -29,7 +29,7 @@ async fn export(platform: &Platform, token: &str, input: &Value) -> BTreeMap<Str
 }
 
 fn trusted(platform: &Platform) -> VerifyOptions {
-    VerifyOptions { keys: vec![NoteVerifier::parse(&platform.control.verifier_key()).unwrap()], since: Vec::new() }
+    VerifyOptions::under(vec![NoteVerifier::parse(&platform.control.verifier_key()).unwrap()])
 }
 
 #[tokio::test]
@@ -243,7 +243,10 @@ async fn a_changed_key_is_followed_from_the_old_one_and_from_the_new_one() {
     let chief = &cast.chief.token;
     let key_of = |platform: &Platform| NoteVerifier::parse(&platform.control.verifier_key()).unwrap();
     let judged = |files: &BTreeMap<String, Vec<u8>>, key: &NoteVerifier, since: &[String]| {
-        audit::verify(files, &VerifyOptions { keys: vec![key.clone()], since: since.to_vec() })
+        audit::verify(
+            files,
+            &VerifyOptions { keys: vec![key.clone()], since: since.to_vec(), ..VerifyOptions::default() },
+        )
     };
     let old = key_of(&platform);
     let seen = platform.done(chief, "audit.checkpoint", &json!({})).await["checkpoint"].as_str().unwrap().to_owned();

@@ -48,6 +48,8 @@ impl Questions {
                 self.documents.insert((kind, id.clone()));
                 self.keyed.insert((kind, id.clone()));
             }
+            // Whatever is kept beside the leaves of the call goes; nothing has to be known for that.
+            Change::ErasePayload { .. } => {}
             Change::Expect { kind, id, .. } => drop(self.documents.insert((kind, id.clone()))),
             Change::EndJob { id, .. } | Change::CancelJob { id, .. } => drop(self.jobs.insert(id.clone())),
             Change::Enqueue { job, .. } => {

@@ -146,6 +146,10 @@ impl<'b> Planner<'b> {
                 self.writes.single.push((statement::JOB_REQUEUE, values![id, "cancelled", now, "cancelled", now]));
                 self.writes.touched.insert("job");
             }
+            Work::ErasePayload { call, tree } => {
+                self.writes.single.push((statement::PAYLOAD_ERASE, values![call, tree, Vec::<u8>::new()]));
+                self.writes.touched.insert("audit");
+            }
             Work::Send { message, payload } => self.send(message, payload, now),
             Work::Settle { id, attempts, state, outcome } => {
                 let next_at = match state {
@@ -187,6 +191,7 @@ enum Work<'c> {
     CancelJob { id: &'c str },
     EndJob { id: &'c str, attempt: u32, attempts_max: u32, end: &'c JobEnd },
     Enqueue { job: &'c crate::job::NewJob, payload: &'c str },
+    ErasePayload { call: &'c str, tree: &'c str },
     Send { message: &'c NewMessage, payload: &'c str },
     Settle { id: &'c str, attempts: u32, state: MessageState, outcome: &'c Outcome },
 }
@@ -219,6 +224,7 @@ fn step<'c>(
                 return Err(CommitError::Conflict { kind, id: id.clone() });
             }
         }
+        Change::ErasePayload { call, tree } => work.push(Work::ErasePayload { call, tree }),
         Change::Enqueue { job, payload } => enqueue(layer, job, payload, work)?,
         Change::EndJob { .. } | Change::CancelJob { .. } => end_job(layer, change, work)?,
         Change::Send { message, payload } => {
