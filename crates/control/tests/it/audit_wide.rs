@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 use testkit::dump::records;
 use testkit::service::Service;
-use testkit::{Cast, Dump, Place, Platform};
+use testkit::{Cast, Place, Platform};
 
 const SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 
