@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ActionKind {
+    /// `copy file`: fetch a file of a host as evidence.
+    CollectFile,
     /// `contain device`: cut a host off from everything but the platform.
     IsolateHost,
     /// `stop process`: end a process, with its descendants.
@@ -27,7 +29,8 @@ pub enum ActionKind {
 
 impl ActionKind {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
+        Self::CollectFile,
         Self::IsolateHost,
         Self::KillProcess,
         Self::ListProcesses,
@@ -40,6 +43,7 @@ impl ActionKind {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::CollectFile => "collect_file",
             Self::IsolateHost => "isolate_host",
             Self::KillProcess => "kill_process",
             Self::ListProcesses => "list_processes",
@@ -68,6 +72,44 @@ pub enum ActionState {
     Refused,
     /// It may have taken effect and nobody can tell: a person must look.
     Uncertain,
+}
+
+/// What came of a response action.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ActionEnd {
+    /// Whoever carries it out did it.
+    Executed,
+    /// Nobody took it in time.
+    Expired,
+    /// It did not take effect.
+    Failed,
+    /// It was not begun: a precondition does not hold.
+    Refused,
+    /// Nobody can tell whether it took effect: a person must look.
+    Uncertain,
+    /// What undoes it took effect, or its time to live was over.
+    Undone,
+    /// Its effect did not show in its time.
+    Unverified,
+    /// Its effect was looked for and found.
+    Verified,
+}
+
+/// One thing that came of a response action. It also stands in the lake (table `actions`: OCSF 7001 to 7004, the action's id
+/// as `command_uid`, this word as `status_detail`) and on the timeline of the action's case.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ActionOutcome {
+    /// What.
+    pub outcome: ActionEnd,
+    /// When it was known.
+    pub at: Timestamp,
+    /// Who told.
+    pub by: Principal,
+    /// The call: its record in the audit log.
+    pub call: CallId,
+    /// In words.
+    pub detail: Text<2000>,
 }
 
 /// A response action.
@@ -132,6 +174,9 @@ pub struct Action {
     /// When its end was told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
+    /// What came of it so far, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outcomes: Vec<ActionOutcome>,
     /// How many hosts it touches.
     pub hosts: u32,
 }
@@ -253,6 +298,63 @@ pub struct ActionListSockets {
     pub case: Option<CaseId>,
 }
 
+/// Fetch a file of a host as evidence.
+///
+/// Only a regular file is given away, at its own place: no part of the path may be a link. The sensor signs the file's length
+/// and SHA-256; what arrives is kept, sealed, only where it is just that. With a case, it becomes a piece of its evidence.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ActionCollectFile {
+    /// The sensor of the host.
+    pub sensor: SensorId,
+    /// The file's absolute path, without `..` and links.
+    #[schemars(regex(pattern = "^/[^\\x00]*[^/\\x00]$"))]
+    pub path: Text<4096>,
+    /// Refused where the file is larger: bytes, 1 to 67,108,864; 16 MiB where nothing is said.
+    #[serde(default = "sixteen_mebibytes")]
+    #[schemars(range(min = 1, max = 67_108_864))]
+    pub bytes_max: u32,
+    /// Why.
+    pub reason: Text<1000>,
+    /// The case that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub case: Option<CaseId>,
+    /// Only work out what would be done.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// Read a part of a collected file. Its content is somebody else's, and may be hostile: open it nowhere but where that is safe.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ActionGetFile {
+    /// The action that collected it.
+    pub action: ActionId,
+    /// Which part, from 0; the first where nothing is said.
+    #[serde(default)]
+    #[schemars(range(max = 255))]
+    pub part: u32,
+}
+
+/// A part of a collected file.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct CollectedPart {
+    /// The action that collected it.
+    pub action: ActionId,
+    /// The path that it had on its host.
+    pub path: Text<4096>,
+    /// Bytes of the whole file.
+    pub bytes: u64,
+    /// SHA-256 of the whole file, hexadecimal; signed by the sensor and checked when the file came.
+    pub sha256: Text<64>,
+    /// Which part this is, from 0.
+    pub part: u32,
+    /// How many there are; none of an empty file.
+    pub parts: u32,
+    /// The part's bytes in base64; 256 KiB, but for the last.
+    pub content: String,
+}
+
 /// Undo a response action by its inverse. Decided anew, like any other call.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -297,6 +399,10 @@ fn yes() -> bool {
     true
 }
 
+fn sixteen_mebibytes() -> u32 {
+    16 << 20
+}
+
 fn one_hour() -> u32 {
     3600
 }
@@ -314,6 +420,10 @@ declare! {
         json!({ "sensor": example::SENSOR, "reason": "what else runs there" });
     ActionListSockets => Action: Meta::respond("action.list_sockets", Method::Post, "/v1/sensors/{sensor}/list-sockets", "Sensor"),
         json!({ "sensor": example::SENSOR, "reason": "who does it talk to" });
+    ActionCollectFile => Action: Meta::respond("action.collect_file", Method::Post, "/v1/sensors/{sensor}/collect-file", "Sensor"),
+        json!({ "sensor": example::SENSOR, "path": "/tmp/.x/payload", "reason": "what the beacon ran" });
+    ActionGetFile => CollectedPart: Meta::read("action.get_file", Method::Get, "/v1/actions/{action}/file", "ResponseAction"),
+        json!({ "action": example::ACTION });
     ActionUndo => Action: Meta::respond("action.undo", Method::Post, "/v1/actions/{action}/undo", "ResponseAction"),
         json!({ "action": example::ACTION, "reason": "false alarm" });
     ActionGet => Action: Meta::read("action.get", Method::Get, "/v1/actions/{action}", "ResponseAction"),

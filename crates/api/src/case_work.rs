@@ -4,8 +4,8 @@ use crate::{
     CaseVerdict, EntityJudgement, EntityName, Limit, Made, Meta, Method, Operation, Page, example, operation::declare,
 };
 use ids::{
-    CallId, CaseId, CommentId, DetectionId, EventId, EvidenceId, List, Principal, RunId, Severity, TaskId, TenantId,
-    Text, Timestamp,
+    ActionId, CallId, CaseId, CommentId, DetectionId, EventId, EvidenceId, List, Principal, RunId, SensorId, Severity,
+    TaskId, TenantId, Text, Timestamp,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -35,8 +35,26 @@ pub struct CaseEvidence {
     /// The rows of the frozen answer; only from `case.get_evidence`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<Vec<Map<String, Value>>>,
-    /// Who secured it; the digest is that of the rows, or of the event as it was read, in canonical JSON.
+    /// The collected file, where it is one; its content is read with `action.get_file`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<CollectedFile>,
+    /// Who secured it; the digest is that of the rows, or of the event as it was read, in canonical JSON, or of a file.
     pub made: Made,
+}
+
+/// A file that was collected from a host.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct CollectedFile {
+    /// The action that collected it.
+    pub action: ActionId,
+    /// The sensor of its host.
+    pub sensor: SensorId,
+    /// The path that it had there.
+    pub path: Text<4096>,
+    /// Its length.
+    pub bytes: u64,
+    /// Its SHA-256, hexadecimal.
+    pub sha256: Text<64>,
 }
 
 /// Secure evidence: events of the case's tenant, or the answer to a question as it is now, frozen with its digest.
@@ -182,6 +200,12 @@ pub enum TimelineKind {
     Verified,
     /// It was taken back.
     Undone,
+    /// It did not take effect, or was not begun.
+    Failed,
+    /// Its effect did not show in its time.
+    Unverified,
+    /// Nobody can tell whether it took effect: a person must look.
+    Uncertain,
 }
 
 /// An entry of a timeline.
@@ -221,7 +245,8 @@ pub struct TimelineEntry {
 
 /// Tell what happened on a case, oldest first.
 ///
-/// What was seen, queried, concluded, decided, done, verified and undone; by whom, and where it stands in the audit log.
+/// What was seen, queried, concluded, decided, done, verified and undone; what failed, never showed or is uncertain; by whom,
+/// and where it stands in the audit log.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CaseTimeline {

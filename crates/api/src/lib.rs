@@ -59,7 +59,7 @@ pub use operation::{Effect, Meta, Method, Obligation, Operation};
 pub use operations::specs;
 pub use page::{Etag, Limit, Page};
 pub use plane::{
-    BacktestAsk, Bounds, DataPlane, Delivered, Delivery, ExceptionHits, Keep, LogSourceName, Protocol, Pushback,
+    Acted, BacktestAsk, Bounds, DataPlane, Delivered, Delivery, ExceptionHits, Keep, LogSourceName, Protocol, Pushback,
     RuleFault, RulePack, RuleReport, RuleSet, RuleText, SourceSetup, SyslogStream, TenantSetup, Told, TurnedAway,
 };
 pub use problem::{Fault, Problem, ProblemKind};

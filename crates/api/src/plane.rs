@@ -218,6 +218,24 @@ pub struct Told {
     pub at: Timestamp,
 }
 
+/// What came of something that the platform did itself, as an event of a tenant.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Acted {
+    /// Whose.
+    pub tenant: TenantId,
+    /// What makes it this event and no other: told again, it is the same.
+    pub key: Text<300>,
+    /// When.
+    pub at: Timestamp,
+    /// The OCSF event, JSON of at most [`Acted::BYTES_MAX`].
+    pub ocsf: String,
+}
+
+impl Acted {
+    /// Bytes of an event.
+    pub const BYTES_MAX: usize = 64 << 10;
+}
+
 /// One source as the plane needs to know it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SourceSetup {
@@ -483,6 +501,10 @@ pub trait DataPlane: Send + Sync {
 
     /// Raise a finding of the platform itself; done once it is durable.
     fn tell(&self, told: Told) -> Future<'_, Result<(), Problem>>;
+
+    /// Write an event of the platform's own deeds beside the findings of ours, out of the reach of every source; done once it
+    /// is durable.
+    fn acted(&self, acted: Acted) -> Future<'_, Result<(), Problem>>;
 
     /// How the sources within the scope fare; also sources that are in no setup.
     fn sources<'a>(&'a self, scope: &'a Scope) -> Future<'a, Result<Vec<(TenantId, SourceHealth)>, Problem>>;

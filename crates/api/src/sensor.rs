@@ -229,6 +229,22 @@ pub struct SensorReport {
     pub signature: Text<128>,
 }
 
+/// Hand over a part of a collected file. Called by the sensor, part after part, before it says what came of the task; the same
+/// part again replaces what was there.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SensorSendChunk {
+    /// Which sensor: the caller.
+    pub sensor: SensorId,
+    /// Which task: one to collect a file.
+    pub task: SensorTaskId,
+    /// Which part, from 0.
+    #[schemars(range(max = 255))]
+    pub index: u32,
+    /// The part's bytes in base64: 256 KiB, but for the last. Kept sealed; on the record it is blank.
+    pub content: Secret<349_528>,
+}
+
 /// That something was taken note of.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Noted {
@@ -252,6 +268,8 @@ declare! {
         json!({ "sensor": example::SENSOR, "version": 1, "at": "2026-11-22T12:00:00Z", "health": {}, "host": { "hostname": "web-3" } });
     SensorTasks => SignedTasks: Meta::read("sensor.tasks", Method::Get, "/v1/sensors/{sensor}/tasks", "Sensor"),
         json!({ "sensor": example::SENSOR });
+    SensorSendChunk => Noted: Meta::write("sensor.send_chunk", Method::Put, "/v1/sensors/{sensor}/tasks/{task}/chunks/{index}", "Sensor").idempotent(),
+        json!({ "sensor": example::SENSOR, "task": example::SENSOR_TASK, "index": 0, "content": "Y29udGVudA==" });
     SensorReport => Noted: Meta::write("sensor.report", Method::Post, "/v1/sensors/{sensor}/tasks/{task}/result", "Sensor").idempotent(),
         json!({ "sensor": example::SENSOR, "task": example::SENSOR_TASK, "signature": format!("{}==", "A".repeat(86)),
             "result": { "outcome": { "status": "refused", "reason": "expired" } } });

@@ -23,6 +23,12 @@ pub enum EntryKind {
     Verified,
     /// It was taken back.
     Undone,
+    /// It did not take effect, or was not begun.
+    Failed,
+    /// Its effect did not show in its time.
+    Unverified,
+    /// Nobody can tell whether it took effect.
+    Uncertain,
 }
 
 words!("kind of entry", EntryKind {
@@ -33,6 +39,9 @@ words!("kind of entry", EntryKind {
     Done = "done",
     Verified = "verified",
     Undone = "undone",
+    Failed = "failed",
+    Unverified = "unverified",
+    Uncertain = "uncertain",
 });
 
 /// The instants that a case's clocks run between. Each is the first of its kind, except that taking a case up again

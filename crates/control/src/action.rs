@@ -1,6 +1,7 @@
 //! Response actions: asked for, signed as a task for the sensor that carries them out, told on the record when they end. The
 //! intent is the record of the call; the outcome is a second leaf of the same call. Must never touch a host by itself.
 
+use crate::action_outcome::Telling;
 use crate::admission::{Admitted, Look};
 use crate::context::Control;
 use crate::outcome::Outcome;
@@ -34,6 +35,11 @@ fn kind_of(word: &str) -> Result<ActionKind, Refusal> {
 
 pub(crate) fn wire(stored: Stored<ResponseAction>) -> Result<Action, Refusal> {
     let Stored { value, created_at, .. } = stored;
+    let outcome = |one: &store::ActionOutcome| {
+        let (by, detail) = (one.by.clone(), Text::truncated(&one.detail));
+        Ok(api::ActionOutcome { outcome: crate::cases::same(&one.end)?, at: one.at, by, call: one.call, detail })
+    };
+    let outcomes = value.outcomes.iter().map(outcome).collect::<Result<_, Refusal>>()?;
     let call = value.connector;
     let kept = call.as_ref().map(|call| &call.evidence).filter(|kept| !kept.is_empty());
     Ok(Action {
@@ -69,25 +75,27 @@ pub(crate) fn wire(stored: Stored<ResponseAction>) -> Result<Action, Refusal> {
         undoes: value.undoes,
         created_at,
         ended_at: value.ended_at,
+        outcomes,
         hosts: u32::from(value.sensor.is_some()),
     })
 }
 
 /// What is asked of a sensor.
-struct Asked {
-    sensor: SensorId,
-    kind: ActionKind,
-    arguments: Value,
-    reason: String,
-    case: Option<CaseId>,
-    ends_at: Option<Timestamp>,
-    undoes: Option<ActionId>,
-    dry_run: bool,
+pub(crate) struct Asked {
+    pub(crate) sensor: SensorId,
+    pub(crate) kind: ActionKind,
+    pub(crate) arguments: Value,
+    pub(crate) reason: String,
+    pub(crate) case: Option<CaseId>,
+    pub(crate) ends_at: Option<Timestamp>,
+    pub(crate) undoes: Option<ActionId>,
+    pub(crate) dry_run: bool,
 }
 
 /// The kind of the task that a sensor is given.
 const fn task_kind(kind: ActionKind) -> &'static str {
     match kind {
+        ActionKind::CollectFile => "file_collect",
         ActionKind::IsolateHost => "host_isolate",
         ActionKind::KillProcess => "process_kill",
         ActionKind::ListProcesses => "process_list",
@@ -98,13 +106,13 @@ const fn task_kind(kind: ActionKind) -> &'static str {
     }
 }
 
-async fn host(look: &Look<'_>, sensor: SensorId) -> Result<Target, Refusal> {
+pub(crate) async fn host(look: &Look<'_>, sensor: SensorId) -> Result<Target, Refusal> {
     Ok(sensor_target(&look.one::<Sensor>("sensor", &sensor.to_string()).await?.value))
 }
 
 impl Control {
     /// Keep an action with its signed task, or only what it would do.
-    async fn ask_sensor(&self, admitted: &Admitted<'_>, asked: Asked) -> Result<Outcome<Action>, Refusal> {
+    pub(crate) async fn ask_sensor(&self, admitted: &Admitted<'_>, asked: Asked) -> Result<Outcome<Action>, Refusal> {
         let sensor: Stored<Sensor> = admitted.one("sensor", &asked.sensor.to_string()).await?;
         if sensor.value.state != SensorState::Enrolled {
             return Err(Refusal::conflict("no host runs under this sensor; nobody could carry this out"));
@@ -129,7 +137,8 @@ impl Control {
             connector: None,
             arguments: asked.arguments,
             reason: asked.reason,
-            case: asked.case,
+            // What a run does on its case is of that case.
+            case: asked.case.or(admitted.run_case()),
             requested_by: admitted.identity.principal.clone(),
             on_behalf_of: admitted.identity.on_behalf_of.clone(),
             run: admitted.identity.run,
@@ -149,6 +158,8 @@ impl Control {
             task: (!asked.dry_run).then_some((task, signature)),
             expires_at,
             ended_at: None,
+            outcomes: Vec::new(),
+            outcomes_told: 0,
         };
         let mut changes = Changes::new();
         // Whoever retires the sensor, or gives its host other tags, at the same time makes this be decided anew.
@@ -159,8 +170,14 @@ impl Control {
         Ok(Outcome::changed(wire(Stored { value: action, version: 1, created_at: now, updated_at: now })?, changes))
     }
 
-    /// The second record of a response call: what came of it.
-    pub(crate) fn action_outcome_leaf(&self, action: &ResponseAction) -> Result<AuditEntry, Refusal> {
+    /// The second record of a response call: what came of it. Where something was said of it before, the third: what was
+    /// uncertain is known after all.
+    pub(crate) fn action_outcome_leaf(
+        &self,
+        before: &ResponseAction,
+        action: &ResponseAction,
+    ) -> Result<AuditEntry, Refusal> {
+        let part = if before.ended_at.is_none() { 1 } else { 2 };
         let request_id = action.id.to_string();
         let origin = Origin { face: Face::Schedule, address: None, user_agent: None, request_id };
         let behind: Vec<Principal> = action.on_behalf_of.iter().rev().take(16).cloned().collect();
@@ -210,7 +227,7 @@ impl Control {
         };
         let leaf =
             Leaf::Call(Box::new(record)).encode().map_err(|error| Refusal::bug("a record does not encode", &error))?;
-        Ok(AuditEntry { tree: Owner::Tenant(action.tenant), call: action.call, part: 1, leaf, payload: None })
+        Ok(AuditEntry { tree: Owner::Tenant(action.tenant), call: action.call, part, leaf, payload: None })
     }
 
     /// Actions that nobody fetched in time, and those whose result never came.
@@ -234,9 +251,11 @@ impl Control {
             } else {
                 (ActionState::Expired, "the sensor has said nothing since it was asked")
             };
-            let ended =
+            let mut ended =
                 ResponseAction { state, detail: detail.to_owned(), ended_at: Some(now), ..stored.value.clone() };
-            let leaf = self.action_outcome_leaf(&ended)?;
+            let by = Principal::System("action-expiry".to_owned());
+            crate::action_outcome::ended(&mut ended, &Telling { by, call: stored.value.call, at: now });
+            let leaf = self.action_outcome_leaf(&stored.value, &ended)?;
             let mut changes = Changes::new();
             changes.replace(&ended, stored.version);
             self.store.commit(Commit::new(now, leaf).changes(changes)).await?;
@@ -253,6 +272,13 @@ impl Handle<ActionCatalogue> for Control {
     async fn handle(&self, _: &Admitted<'_>, _: ActionCatalogue) -> Result<Outcome<ActionTypes>, Refusal> {
         let items = ActionKind::ALL.into_iter().map(|kind| {
             let (openc2, precondition, evidence, verify, inverse) = match kind {
+                ActionKind::CollectFile => (
+                    ("copy", "file"),
+                    "a regular file is at the path, no part of which is a link, and it is not larger than was said",
+                    "the file itself",
+                    "its length and SHA-256, which the sensor signed, are those of what came",
+                    None,
+                ),
                 ActionKind::IsolateHost => (
                     ("contain", "device"),
                     "the host can filter packets, and the platform's address is known",
@@ -392,7 +418,7 @@ plain_action! {
     ActionListSockets, ActionKind::ListSockets, |input| json!({});
 }
 
-async fn action_target(look: &Look<'_>, action: ActionId) -> Result<Target, Refusal> {
+pub(crate) async fn action_target(look: &Look<'_>, action: ActionId) -> Result<Target, Refusal> {
     let stored: Stored<ResponseAction> = look.one("action", &action.to_string()).await?;
     let mut target = Target::new("ResponseAction", action.to_string(), Owner::Tenant(stored.value.tenant));
     // What is protected is the host.

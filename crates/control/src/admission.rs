@@ -162,6 +162,13 @@ impl Admitted<'_> {
         Err(Refusal::fault("/case", "is no case of this tenant"))
     }
 
+    /// The case of the calling run, where it is of the target's tenant.
+    pub(crate) fn run_case(&self) -> Option<CaseId> {
+        self.identity
+            .case
+            .filter(|_| self.identity.bound.is_some() && self.identity.bound == self.target.owner.tenant())
+    }
+
     /// A document of the target's owner.
     pub(crate) async fn one<R: Resource>(&self, what: &str, id: &str) -> Result<Stored<R>, Refusal> {
         self.snapshot.read::<R>(id).await?.ok_or_else(|| Refusal::not_found(what))

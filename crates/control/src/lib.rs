@@ -53,6 +53,9 @@ mod simulate;
 mod target;
 
 mod action;
+mod action_event;
+mod action_file;
+mod action_outcome;
 mod agent;
 mod anchor;
 mod approval;

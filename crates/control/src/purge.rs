@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use store::{
     Agent, AgentDefinition, Approval, Assignment, BreakGlass, Case, CaseComment, CaseDetection, CaseEntity, CaseEntry,
-    CaseEvidence, CaseMark, CaseTask, Changes, Connector, Credential, Deputy, EntityVerdict, Grant, IngestKey, JobPage,
-    JobState, KillSwitch, Lease, Lockdown, NewJob, Page, Resource, ResponseAction, Role, Rule, RuleException, RulePack,
-    RulePackAssignment, RulePackRule, RuleVersion, Run, RunLines, RunTaint, SealedSecret, Sensor, ServiceKey, Skill,
-    Snapshot, Source, Stored, User,
+    CaseEvidence, CaseMark, CaseTask, Changes, CollectedChunk, Connector, Credential, Deputy, EntityVerdict, Grant,
+    IngestKey, JobPage, JobState, KillSwitch, Lease, Lockdown, NewJob, Page, Resource, ResponseAction, Role, Rule,
+    RuleException, RulePack, RulePackAssignment, RulePackRule, RuleVersion, Run, RunLines, RunTaint, SealedSecret,
+    Sensor, ServiceKey, Skill, Snapshot, Source, Stored, User,
 };
 
 /// The job that removes a tenant's documents.
@@ -51,6 +51,7 @@ impl Control {
         removed += self.remove_all::<Assignment>(&snapshot, lease, tenant).await?;
         removed += self.remove_all::<ServiceKey>(&snapshot, lease, tenant).await?;
         removed += self.remove_all::<Sensor>(&snapshot, lease, tenant).await?;
+        removed += self.remove_all::<CollectedChunk>(&snapshot, lease, tenant).await?;
         removed += self.remove_all::<ResponseAction>(&snapshot, lease, tenant).await?;
         removed += self.remove_all::<RunTaint>(&snapshot, lease, tenant).await?;
         removed += self.remove_all::<RunLines>(&snapshot, lease, tenant).await?;

@@ -1,6 +1,7 @@
 //! Sensors: made here, enrolled by the host that holds the one-time token, heard and given their tasks. A sensor is judged
 //! like every principal; what it may is written in policy, and each of its own operations acts on itself only.
 
+use crate::action_outcome::Telling;
 use crate::admission::{Admitted, Look};
 use crate::context::Control;
 use crate::identity::right_after;
@@ -75,7 +76,7 @@ pub(crate) fn sensor_target(sensor: &Sensor) -> Target {
     target
 }
 
-async fn named(look: &Look<'_>, sensor: SensorId) -> Result<Target, Refusal> {
+pub(crate) async fn named(look: &Look<'_>, sensor: SensorId) -> Result<Target, Refusal> {
     Ok(sensor_target(&look.one::<Sensor>("sensor", &sensor.to_string()).await?.value))
 }
 
@@ -116,7 +117,7 @@ fn bounded(pointer: &str, object: Map<String, Value>, bytes_max: usize) -> Resul
 
 impl Admitted<'_> {
     /// The calling sensor, in one of these states.
-    async fn sensor(&self, states: &[SensorState]) -> Result<Stored<Sensor>, Refusal> {
+    pub(crate) async fn sensor(&self, states: &[SensorState]) -> Result<Stored<Sensor>, Refusal> {
         let Principal::Sensor(id) = self.identity.principal else {
             return Err(Refusal::conflict("only a sensor does this, with its own credential"));
         };
@@ -403,7 +404,7 @@ impl Handle<SensorReport> for Control {
             _ => return Err(Refusal::fault("/result/outcome/status", "is none of done, failed and refused")),
         };
         let reason = outcome.get("reason").and_then(Value::as_str).unwrap_or_default();
-        let ended = ResponseAction {
+        let mut ended = ResponseAction {
             state,
             // The sensor says done only where it looked afterwards and found the effect.
             verified: state == ActionState::Done,
@@ -412,8 +413,13 @@ impl Handle<SensorReport> for Control {
             ended_at: Some(admitted.now),
             ..before.value.clone()
         };
-        let leaf = self.action_outcome_leaf(&ended)?;
         let mut changes = Changes::new();
+        if crate::action_file::collects(&ended) {
+            self.settle_file(&admitted.snapshot, &mut ended, admitted.now, &mut changes).await?;
+        }
+        let telling = Telling { by: admitted.identity.principal.clone(), call: ended.call, at: admitted.now };
+        crate::action_outcome::ended(&mut ended, &telling);
+        let leaf = self.action_outcome_leaf(&before.value, &ended)?;
         changes.replace(&ended, before.version);
         let mut outcome = Outcome::changed(noted, changes);
         outcome.leaves.push(leaf);

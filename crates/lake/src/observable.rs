@@ -26,9 +26,10 @@ pub fn kind_named(name: &str) -> Option<ObservableKind> {
     KINDS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, kind)| *kind)
 }
 
-const COLUMN_KINDS: [(&str, ObservableKind); 24] = [
+const COLUMN_KINDS: [(&str, ObservableKind); 25] = [
     ("actor_process_path", ObservableKind::File),
     ("actor_user_name", ObservableKind::User),
+    ("command_uid", ObservableKind::Resource),
     ("device_hostname", ObservableKind::Host),
     ("device_ip", ObservableKind::Ip),
     ("dst_hostname", ObservableKind::Host),

@@ -32,6 +32,8 @@ pub(crate) mod at {
 
 /// The class of detections (OCSF Detection Finding).
 pub const DETECTION_CLASS: u32 = 2004;
+/// The classes of response actions (OCSF Remediation Activity: any, of files, of processes, of networks).
+pub(crate) const REMEDIATION_CLASSES: [u32; 4] = [7001, 7002, 7003, 7004];
 
 static LOGICAL: LazyLock<SchemaRef> = LazyLock::new(|| {
     let mut fields = vec![

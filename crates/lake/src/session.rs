@@ -4,7 +4,7 @@
 use crate::ask::Limits;
 use crate::functions;
 use crate::provider::{Events, STORE, View};
-use crate::schema::DETECTION_CLASS;
+use crate::schema::{DETECTION_CLASS, REMEDIATION_CLASSES};
 use async_trait::async_trait;
 use datafusion::catalog::view::ViewTable;
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
@@ -29,6 +29,8 @@ const CATALOG: &str = "lake";
 const SCHEMA: &str = "public";
 /// The table of what rules found.
 const DETECTIONS: &str = "detections";
+/// The table of what the platform did.
+const ACTIONS: &str = "actions";
 
 /// Functions that make much out of little, which no memory bound sees.
 const WITHHELD: [&str; 14] = [
@@ -151,6 +153,15 @@ fn detections(view: Arc<View>) -> Result<Arc<dyn TableProvider>> {
     Ok(Arc::new(ViewTable::new(plan, None)))
 }
 
+/// What the platform did and what came of it: written by itself, and so told from what a source says of its own deeds by
+/// the same mark as the findings of ours.
+fn actions(view: Arc<View>) -> Result<Arc<dyn TableProvider>> {
+    let all = provider_as_source(Arc::new(Events::all(view)));
+    let classes = REMEDIATION_CLASSES.iter().filter_map(|class| i32::try_from(*class).ok());
+    let ours = col("class_uid").in_list(classes.map(lit).collect(), false).and(col("log_part").gt(lit(0_i16)));
+    Ok(Arc::new(ViewTable::new(LogicalPlanBuilder::scan(ACTIONS, all, None)?.filter(ours)?.build()?, None)))
+}
+
 impl Tables {
     /// The class behind a table's name; none for `events`.
     fn class(name: &str) -> Option<Option<u32>> {
@@ -180,7 +191,7 @@ impl SchemaProvider for Tables {
             classes.insert(batch.class_uid);
         }
         let schema = Schema::built_in();
-        let mut names = vec!["events".to_owned(), DETECTIONS.to_owned()];
+        let mut names = vec!["events".to_owned(), DETECTIONS.to_owned(), ACTIONS.to_owned()];
         names.extend(classes.into_iter().filter_map(|class| Some(schema.class(class)?.entry.name.to_owned())));
         names.extend(view.inner.externals.names(&view.scope));
         names
@@ -191,6 +202,9 @@ impl SchemaProvider for Tables {
         if name == DETECTIONS {
             return Ok(Some(detections(view)?));
         }
+        if name == ACTIONS {
+            return Ok(Some(actions(view)?));
+        }
         Ok(match Self::class(name) {
             Some(None) => Some(Arc::new(Events::all(view))),
             Some(Some(class)) => Some(Arc::new(Events::class(view, class))),
@@ -199,7 +213,7 @@ impl SchemaProvider for Tables {
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        name == DETECTIONS || Self::class(name).is_some() || self.external(name).is_some()
+        matches!(name, ACTIONS | DETECTIONS) || Self::class(name).is_some() || self.external(name).is_some()
     }
 }
 

@@ -2,7 +2,9 @@
 //! bounds; when to try again is decided by who calls.
 
 use crate::state::Identity;
-use crate::wire::{Enrol, Enrolled, Heartbeat, SignedResult, Tasks};
+use crate::wire::{Chunk, Enrol, Enrolled, Heartbeat, SignedResult, Tasks};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use egress::{Client, Destination, Failure, Policy};
 use http::{Method, Request, Response, StatusCode, header};
@@ -111,10 +113,8 @@ impl Platform {
         bytes: Vec<u8>,
     ) -> Result<(), PlatformError> {
         let path = format!("/v1/sensors/{}/tasks/{task}/chunks/{index}", identity.enrolled.sensor);
-        let request = self
-            .request(Method::PUT, &path, Some(&identity.enrolled.credential))
-            .header(header::CONTENT_TYPE, "application/octet-stream");
-        self.send(self.finish(request, bytes)?).await.map(drop)
+        let body = Chunk { content: STANDARD.encode(bytes) };
+        self.send(self.json(Method::PUT, &path, Some(&identity.enrolled.credential), &body)?).await.map(drop)
     }
 
     fn request(&self, method: Method, path: &str, credential: Option<&str>) -> http::request::Builder {

@@ -7,7 +7,7 @@
 //! | `POST /v1/ingest/{source}` | zstd of NDJSON records, `Idempotency-Key` = the batch's place and content | as for every shipper |
 //! | `POST /v1/sensors/{sensor}/heartbeat` | [`Heartbeat`] | any 2xx |
 //! | `GET /v1/sensors/{sensor}/tasks?wait=SECONDS` | | [`Tasks`], at once if there are some, else after the wait |
-//! | `PUT /v1/sensors/{sensor}/tasks/{task}/chunks/{index}` | bytes of a collected file | any 2xx |
+//! | `PUT /v1/sensors/{sensor}/tasks/{task}/chunks/{index}` | [`Chunk`] | any 2xx; 409 and 404 mean that it is not wanted any more |
 //! | `POST /v1/sensors/{sensor}/tasks/{task}/result` | [`SignedResult`] | any 2xx; 409 and 404 mean that it is not wanted any more |
 //!
 //! All carry `Authorization: Bearer`: the first the token, ingest a key of its own, the others the credential of
@@ -207,9 +207,9 @@ pub struct Task {
 pub enum Work {
     /// Send a file.
     FileCollect {
-        /// Its absolute path; not a link.
+        /// Its absolute path; no part of it a link.
         path: String,
-        /// Refused where it is larger, at most 1 GiB. Bytes.
+        /// Refused where it is larger, at most 64 MiB. Bytes.
         bytes_max: u64,
     },
     /// Cut the host off from all but the platform and itself.
@@ -230,6 +230,14 @@ pub enum Work {
     ProcessList {},
     /// List all sockets.
     SocketList {},
+}
+
+/// A part of a collected file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Chunk {
+    /// Its bytes in base64. The result says, signed, how many bytes the parts are together and what their SHA-256 is.
+    pub content: String,
 }
 
 /// What became of a task, as the sensor signed it.

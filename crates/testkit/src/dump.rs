@@ -31,6 +31,7 @@ impl Dump {
         dump.take::<store::CaseEvidence>(&snapshot).await;
         dump.take::<store::CaseTask>(&snapshot).await;
         dump.take::<store::EntityVerdict>(&snapshot).await;
+        dump.take::<store::CollectedChunk>(&snapshot).await;
         dump.take::<store::Connector>(&snapshot).await;
         dump.take::<store::Credential>(&snapshot).await;
         dump.take::<store::Deputy>(&snapshot).await;

@@ -104,12 +104,17 @@ impl Platform {
     /// A new installation with these operations, whose own work (executions, expiry, the log's hashing) waits for
     /// [`Platform::wake`].
     pub async fn start_idle(registry: Registry) -> Self {
+        Self::start_idle_with(settings(), registry).await
+    }
+
+    /// The same with settings.
+    pub async fn start_idle_with(settings: Settings, registry: Registry) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the state");
         let state = match std::env::var("POSSE_TEST_POSTGRES_URL") {
             Ok(url) => store::Config::postgres(schema_of_its_own(&url).await),
             Err(_) => store::Config::sqlite(folder.path()),
         };
-        Self::open(folder, state, settings(), Start { registry, idle: true, ..Start::default() }).await
+        Self::open(folder, state, settings, Start { registry, idle: true, ..Start::default() }).await
     }
 
     /// Let the platform do its own work.

@@ -2,11 +2,11 @@
 //! never what it answers.
 
 use api::{
-    Backtest, BacktestAsk, Bounds, Compacted, DataPlane, DataPresence, Delivered, Delivery, Detection, DetectionGet,
-    DetectionList, Detections, EntityPrevalence, Erased, Estimate, Event, EventEstimate, EventExport, EventFields,
-    EventFiles, EventGet, EventHistogram, EventProcessTree, EventQuery, EventRows, EventSearch, EventTail, EventValues,
-    ExceptionHits, Fields, Future, Histogram, LakeStatus, LogSourceName, MappingTest, Prevalences, Problem,
-    ProcessTree, Protocol, Provenance, Pushback, RetroHunted, RuleReport, RuleSet, SourceHealth, SyslogStream,
+    Acted, Backtest, BacktestAsk, Bounds, Compacted, DataPlane, DataPresence, Delivered, Delivery, Detection,
+    DetectionGet, DetectionList, Detections, EntityPrevalence, Erased, Estimate, Event, EventEstimate, EventExport,
+    EventFields, EventFiles, EventGet, EventHistogram, EventProcessTree, EventQuery, EventRows, EventSearch, EventTail,
+    EventValues, ExceptionHits, Fields, Future, Histogram, LakeStatus, LogSourceName, MappingTest, Prevalences,
+    Problem, ProcessTree, Protocol, Provenance, Pushback, RetroHunted, RuleReport, RuleSet, SourceHealth, SyslogStream,
     TenantSetup, Told, TurnedAway, Values,
 };
 use ids::{Owner, Scope, TenantId, Text, Timestamp};
@@ -18,6 +18,8 @@ use std::time::Duration;
 /// What reached the plane.
 #[derive(Clone, Debug)]
 pub enum Reached {
+    /// An event of the platform's own deeds.
+    Acted(Acted),
     /// A batch.
     Delivery(Delivery),
     /// A question: the method's name, whose tenants, and what it may take.
@@ -260,6 +262,11 @@ impl DataPlane for Recorder {
 
     fn tell(&self, told: Told) -> Future<'_, Result<(), Problem>> {
         self.seen().push(Reached::Told(told));
+        now(Ok(()))
+    }
+
+    fn acted(&self, acted: Acted) -> Future<'_, Result<(), Problem>> {
+        self.seen().push(Reached::Acted(acted));
         now(Ok(()))
     }
 

@@ -99,6 +99,11 @@ impl Control {
                 EvidenceRef::Evidence(name) => match self.exhibit(admitted, case, name).await? {
                     None => continue,
                     Some(Exhibit::Event(id)) => id,
+                    // What can be quoted of a file is what its sensor signed of it.
+                    Some(Exhibit::File { path, bytes, sha256, .. }) => {
+                        held.insert(reference, vec![path, bytes.to_string(), sha256]);
+                        continue;
+                    }
                     Some(Exhibit::Query { rows, .. }) => {
                         let rows: Value = serde_json::from_str(&rows)
                             .map_err(|error| Refusal::bug("frozen rows do not parse", &error))?;

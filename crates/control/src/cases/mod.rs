@@ -177,7 +177,7 @@ mod tests {
     fn wire_and_rules_have_the_same_words() {
         both::<case::Status, api::CaseStatus>(case::Status::ALL, 7);
         both::<case::Verdict, api::CaseVerdict>(case::Verdict::ALL, 11);
-        both::<EntryKind, api::TimelineKind>(EntryKind::ALL, 7);
+        both::<EntryKind, api::TimelineKind>(EntryKind::ALL, 10);
         both::<case::TaskState, api::CaseTaskState>(case::TaskState::ALL, 4);
         let kinds: Vec<&str> = case::EntityKind::ALL.iter().map(|kind| kind.as_str()).collect();
         assert_eq!(kinds, api::EntityName::KINDS);

@@ -29,8 +29,8 @@ impl Control {
         let (Some(case), Owner::Tenant(tenant)) = (passage.identity.case, target.owner) else { return Ok(changes) };
         let kind = match passage.spec.meta.effect {
             Effect::Read => EntryKind::Queried,
-            Effect::Respond => EntryKind::Done,
-            Effect::Govern | Effect::Write => EntryKind::Decided,
+            // What came of an action is told once it is known.
+            Effect::Govern | Effect::Respond | Effect::Write => EntryKind::Decided,
         };
         if passage.identity.bound != Some(tenant)
             || matches!(passage.spec.meta.family(), "case" | "me" | "operation" | "system" | "run")

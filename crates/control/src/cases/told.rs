@@ -119,10 +119,20 @@ pub(crate) fn evidence(evidence: &CaseEvidence, whole: bool) -> Result<api::Case
         row_count: None,
         complete: None,
         rows: None,
+        file: None,
         made: made(&evidence.made),
     };
     match &evidence.exhibit {
         Exhibit::Event(event) => told.event = Some(*event),
+        Exhibit::File { action, sensor, path, bytes, sha256 } => {
+            told.file = Some(api::CollectedFile {
+                action: *action,
+                sensor: *sensor,
+                path: Text::truncated(path),
+                bytes: *bytes,
+                sha256: Text::truncated(sha256),
+            });
+        }
         Exhibit::Query { sql, rows, row_count, complete } => {
             told.sql = Some(sql.clone());
             told.row_count = Some(*row_count);

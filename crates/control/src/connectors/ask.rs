@@ -120,6 +120,8 @@ fn planned(authority: Authority, connector: &Connector, wanted: Wanted, now: Tim
         task: None,
         expires_at: now.plus(TASK_TTL),
         ended_at: None,
+        outcomes: Vec::new(),
+        outcomes_told: 0,
     }
 }
 
@@ -266,7 +268,7 @@ impl Handle<ActionRunConnector> for Control {
             does: input.does.into_string(),
             inputs: input.inputs,
             reason: input.reason.into_string(),
-            case: input.case,
+            case: input.case.or(admitted.run_case()),
             ends_at: ttl_secs.map(|secs| admitted.now.plus(Duration::from_secs(secs.into()))),
             undoes: None,
         };

@@ -3,12 +3,13 @@
 //! repeated; everything else it looks for, and parks as uncertain what it does not find. Must never send blindly twice.
 
 use super::Prepared;
+use crate::action_outcome::Telling;
 use crate::context::Control;
 use crate::courier::{Courier, Parcel};
 use crate::refusal::Refusal;
 use action::{Answer, Judgement, NoAnswer, Request, Step, Success};
 use api::Future;
-use ids::{Owner, Scope};
+use ids::{Owner, Principal, Scope};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -99,6 +100,9 @@ impl Courier for ConnectorCourier {
                 let title = "An action was not undone";
                 self.control.raise("posse.action.not_undone", title, &action, &action.detail).await?;
             }
+            let telling =
+                Telling { by: Principal::System(CHANNEL.to_owned()), call: parcel.call, at: self.control.now() };
+            crate::action_outcome::ended(&mut action, &telling);
             changes.replace(&action, version);
             Ok(())
         })

@@ -1,15 +1,18 @@
-//! Watches what connectors did: looks for effects that did not show at once until their window ends, and asks for the inverse
-//! of what was to last for a time only. Must never let an effect that never showed pass in silence.
+//! Watches what was done: tells what came of it, looks for effects of connectors that did not show at once until their window
+//! ends, and asks for the inverse of what was to last for a time only. Must never let an effect that never showed pass in silence.
 
 use super::carry::Looked;
+use crate::action_outcome::{Telling, came};
 use crate::context::Control;
 use crate::refusal::Refusal;
 use api::Told;
-use ids::{ActionId, Owner, Scope, Text, Timestamp};
+use ids::{ActionId, Owner, Principal, Scope, Text, Timestamp};
 use std::collections::HashMap;
 use std::time::Duration;
-use store::{Changes, CommitError, ConnectorCall, ResponseAction, Stored, sortable};
+use store::{ActionEnd, Changes, Commit, CommitError, ConnectorCall, ResponseAction, Stored, sortable};
 
+/// The name under which effects are looked for.
+const VERIFIER: &str = "action-verification";
 /// How often the watch goes round.
 const ROUND: Duration = Duration::from_secs(1);
 /// Actions of one kind in one round.
@@ -22,10 +25,14 @@ impl Control {
     pub(crate) async fn watch_actions(self, mut stop: tokio::sync::watch::Receiver<bool>) {
         let mut looked = HashMap::new();
         while !*stop.borrow() {
+            let seen = self.store.generation(&["action"]);
+            self.tell("outcomes", self.tell_outcomes().await);
+            self.tell("isolations", self.end_isolations().await);
             self.tell("effects", self.look_for_effects(&mut looked).await);
             self.tell("times to live", self.end_actions().await);
             tokio::select! {
                 _ = stop.changed() => {}
+                _ = self.store.changed(&["action"], seen) => {}
                 () = tokio::time::sleep(ROUND) => {}
             }
         }
@@ -39,7 +46,7 @@ impl Control {
     }
 
     /// A finding about an action; the same where it is raised again.
-    pub(super) async fn raise(
+    pub(crate) async fn raise(
         &self,
         uid: &str,
         title: &str,
@@ -48,7 +55,8 @@ impl Control {
     ) -> Result<(), Refusal> {
         let Some(plane) = &self.plane else { return Ok(()) };
         let call = action.connector.as_ref();
-        let what = call.map(|call| format!("`{}` of connector `{}`: ", call.action, call.name)).unwrap_or_default();
+        let what = call.map(|call| format!("`{}` of connector `{}`: ", call.action, call.name));
+        let what = what.unwrap_or_else(|| format!("`{}`: ", action.kind));
         let told = Told {
             tenant: action.tenant,
             uid: Text::truncated(uid),
@@ -117,11 +125,15 @@ impl Control {
             self.raise("posse.action.unverified", "An action's effect never showed", action, &detail).await?;
         }
         let ended = ConnectorCall { look_at: None, verify_by: None, ..call.clone() };
-        let action = ResponseAction { connector: Some(ended), verified, detail, ..action.clone() };
+        let mut action = ResponseAction { connector: Some(ended), verified, detail, ..action.clone() };
+        let (owner, id) = (Owner::Tenant(action.tenant), action.id.to_string());
+        let record = self.digested_leaf(VERIFIER, "action.verify", owner, Some(id), None, 200, None)?;
+        let telling = Telling { by: Principal::System(VERIFIER.to_owned()), call: record.call, at: now };
+        let (end, detail) = (if verified { ActionEnd::Verified } else { ActionEnd::Unverified }, action.detail.clone());
+        came(&mut action, end, &telling, &detail);
         let mut changes = Changes::new();
         changes.replace(&action, stored.version);
-        let (owner, id) = (Owner::Tenant(action.tenant), action.id.to_string());
-        self.commit_as_system("action-verification", "action.verify", owner, id, changes).await?;
+        self.store.commit(Commit::new(now, record).changes(changes)).await?;
         Ok(None)
     }
 }

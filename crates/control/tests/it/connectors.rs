@@ -62,6 +62,15 @@ impl Scene {
         self.platform.until("the action is as it should be", look).await
     }
 
+    /// Wait until these came of an action, in this order.
+    async fn came(&self, action: &Value, wanted: &[&str]) {
+        let same = |told: &Value| {
+            let all = told["outcomes"].as_array().cloned().unwrap_or_default();
+            all.iter().map(|one| one["outcome"].as_str().unwrap()).eq(wanted.iter().copied())
+        };
+        self.until(action, same).await;
+    }
+
     async fn undone(&self, action: &Value) -> Value {
         let asked = json!({ "action": action, "reason": "over" });
         let inverse = self.platform.done(self.token("responder"), "action.undo", &asked).await;
@@ -191,6 +200,7 @@ async fn an_access_key_is_deactivated_verified_and_activated_again() {
     assert_eq!(again["state"], "refused", "{again}");
     let back = scene.undone(&action["id"]).await;
     assert_eq!((&back["verified"], &back["does"]), (&json!(true), &json!("activate")), "{back}");
+    scene.came(&action["id"], &["executed", "verified", "undone"]).await;
     assert_eq!(*status.lock().unwrap(), "Active");
     // A time to live ends it without anybody.
     let mut asked = scene.run("aws", "deactivate", key());
@@ -200,6 +210,21 @@ async fn an_access_key_is_deactivated_verified_and_activated_again() {
     scene.platform.clock.advance(Duration::from_secs(3601));
     let active = async || (*status.lock().unwrap() == "Active").then_some(());
     scene.platform.until("the key is active again", active).await;
+    scene.came(&action["id"], &["executed", "verified", "undone"]).await;
+    // Each is an event of its own in the lake: what contains, and what restores.
+    let mut own: Vec<Value> = Vec::new();
+    let all = async || {
+        let told = scene.platform.plane.take().into_iter().filter_map(|reached| match reached {
+            testkit::Reached::Acted(acted) => serde_json::from_str::<Value>(&acted.ocsf).ok(),
+            _ => None,
+        });
+        own.extend(told.filter(|event| event["command_uid"] == action["id"]));
+        (own.len() >= 3).then_some(())
+    };
+    scene.platform.until("all that came of it is in the lake", all).await;
+    let brief: Vec<_> = own.iter().map(|event| (&event["type_uid"], &event["status_detail"])).collect();
+    let (set, restored) = (json!(700_104), json!(700_103));
+    assert_eq!(brief, [(&set, &json!("executed")), (&set, &json!("verified")), (&restored, &json!("undone"))]);
 }
 
 #[tokio::test]
@@ -222,6 +247,7 @@ async fn an_effect_that_never_shows_is_told_and_raises_a_finding() {
     let found = found.unwrap();
     assert_eq!((found.uid.as_str(), found.tenant.to_string()), ("posse.action.unverified", scene.cast.own.clone()));
     assert_eq!(json!(found.about.as_str()), json!(format!("action/{}", action["id"].as_str().unwrap())));
+    scene.came(&action["id"], &["executed", "unverified"]).await;
     // One that shows late, but within its time, is verified.
     let action = scene.ended(&scene.run("aws", "deactivate", key())).await;
     assert_eq!(action["verified"], false, "{action}");
@@ -313,6 +339,12 @@ async fn what_may_have_arrived_is_repeated_looked_for_or_parked_and_never_sent_t
         let action = action.await;
         assert_eq!(action["state"], state, "{name}: {action}");
         assert_eq!(posts.load(Ordering::SeqCst), sent, "{name}");
+        let came: &[&str] = match name {
+            "found" => &["executed", "verified"],
+            "keyed" => &["executed"],
+            _ => &["uncertain"],
+        };
+        scene.came(&action["id"], came).await;
         let keys: Vec<String> = service
             .heard()
             .iter()
@@ -356,4 +388,45 @@ async fn a_changed_connector_sends_nothing_that_was_decided_before() {
     let refused = platform.call(&cast.member("responder").token, "action.run_connector", &asked).await;
     assert!(refused.body["detail"].as_str().unwrap().contains("without TLS"), "{}", refused.body);
     assert_eq!(service.heard().len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_halted_while_it_waits_is_never_sent() {
+    for stop in ["kill switch", "lockdown"] {
+        let service = Service::start(|_| Some((200, "{}".to_owned()))).await;
+        let settings =
+            control::Settings { connector_hosts_inside: vec!["127.0.0.1".to_owned()], ..testkit::settings() };
+        // Nothing leaves before the platform is woken.
+        let mut platform = Platform::start_idle_with(settings, control::Registry::platform()).await;
+        let chief = platform.bootstrap.clone();
+        let tenant = platform.done(&chief, "tenant.create", &json!({ "name": "acme" })).await["id"].clone();
+        let responder = testkit::cast::person(&platform, &chief, "rae", tenant.as_str(), &["responder"]).await;
+        let document = TICKET.replace("KEYED", "").replace("LOOKS", "");
+        let made =
+            json!({ "tenant": tenant, "name": "t", "document": document, "settings": { "url": service.origin() } });
+        platform.done(&chief, "connector.create", &made).await;
+        let run = json!({ "tenant": tenant, "connector": "t", "does": "open", "reason": "a test" });
+        let action = platform.done(&responder.token, "action.run_connector", &run).await;
+        assert_eq!(action["state"], "sent");
+        match stop {
+            "lockdown" => {
+                let engage = json!({ "tenant": tenant, "effects": ["respond"], "reason": "a test" });
+                platform.done(&responder.token, "lockdown.engage", &engage).await;
+            }
+            _ => {
+                let target = json!({ "stop": "operation_class", "effect": "respond", "tenant": tenant });
+                let engage = json!({ "target": target, "reason": "a test" });
+                platform.done(&chief, "kill_switch.engage", &engage).await;
+            }
+        }
+        platform.wake();
+        let get = json!({ "action": action["id"] });
+        let ended = async || {
+            let told = platform.done(&chief, "action.get", &get).await;
+            (told["state"] != "sent").then_some(told)
+        };
+        let told = platform.until("the action has ended", ended).await;
+        assert_eq!((&told["state"], &told["outcomes"][0]["outcome"]), (&json!("failed"), &json!("failed")), "{told}");
+        assert_eq!(service.heard(), [], "{stop}");
+    }
 }

@@ -23,6 +23,7 @@ mod lockdown;
 mod matrix;
 mod models;
 mod oidc;
+mod outcomes;
 mod people;
 mod races;
 mod record;

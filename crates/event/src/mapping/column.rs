@@ -35,6 +35,7 @@ const HOST: &[u32] = &[1];
 const WIRE: &[u32] = &[4];
 const ACCOUNT: &[u32] = &[3, 6];
 const FINDING: &[u32] = &[2];
+const REMEDY: &[u32] = &[7];
 const NOT_FINDING: &[u32] = &[0, 1, 3, 4, 5, 6, 7];
 
 /// Every column beyond class, activity, time and severity. Their order is fixed: new ones go to the end.
@@ -91,6 +92,7 @@ pub const COLUMNS: &[Column] = &[
     text("finding_title", "finding_info.title", FINDING),
     text("finding_uid", "finding_info.uid", FINDING),
     text("rule_uid", "finding_info.analytic.uid", FINDING),
+    text("command_uid", "command_uid", REMEDY),
 ];
 
 impl Column {

@@ -84,6 +84,7 @@ fn source() -> impl Strategy<Value = String> {
         Just("lake.public.events".to_owned()),
         Just("process_activity".to_owned()),
         Just("detections".to_owned()),
+        Just("actions".to_owned()),
         Just("\"events\"".to_owned()),
         Just("public.network_activity".to_owned()),
     ];

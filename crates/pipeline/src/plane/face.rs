@@ -3,16 +3,33 @@
 use super::{Plane, deliver, mapping_trial, notice, stream};
 use crate::{Pressure, Source};
 use api::{
-    Backtest, BacktestAsk, Bounds, Compacted, DataPlane, DataPresence, Delivered, Delivery, Detection, DetectionGet,
-    DetectionList, Detections, EntityPrevalence, Erased, Estimate, Event, EventEstimate, EventExport, EventFields,
-    EventFiles, EventGet, EventHistogram, EventProcessTree, EventQuery, EventRows, EventSearch, EventTail, EventValues,
-    ExceptionHits, Fields, Future, Histogram, LakeStatus, LogSourceName, MappingTest, Prevalences, Problem,
-    ProblemKind, ProcessTree, Protocol, RetroHunted, RuleReport, RuleSet, SourceHealth, SyslogStream, TenantSetup,
-    Told, TurnedAway, Values,
+    Acted, Backtest, BacktestAsk, Bounds, Compacted, DataPlane, DataPresence, Delivered, Delivery, Detection,
+    DetectionGet, DetectionList, Detections, EntityPrevalence, Erased, Estimate, Event, EventEstimate, EventExport,
+    EventFields, EventFiles, EventGet, EventHistogram, EventProcessTree, EventQuery, EventRows, EventSearch, EventTail,
+    EventValues, ExceptionHits, Fields, Future, Histogram, LakeStatus, LogSourceName, MappingTest, Prevalences,
+    Problem, ProblemKind, ProcessTree, Protocol, RetroHunted, RuleReport, RuleSet, SourceHealth, SyslogStream,
+    TenantSetup, Told, TurnedAway, Values,
 };
 use ids::{EventId, Scope, TenantId, Text};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+
+impl Plane {
+    /// Write an entry of the platform's own; done once it is durable.
+    fn write(&self, entry: journal::Entry) -> Future<'_, Result<(), Problem>> {
+        let appended = self.0.journal.append(entry);
+        Box::pin(async move {
+            let durable = match appended {
+                Ok(ticket) => ticket.await.map(drop),
+                Err(error) => Err(error),
+            };
+            durable.map_err(|error| {
+                tracing::warn!(%error, "what the platform tells by itself cannot be written");
+                Problem::new(ProblemKind::Unavailable, "the log takes nothing now; try again")
+            })
+        })
+    }
+}
 
 impl DataPlane for Plane {
     fn deliver(&self, delivery: Delivery) -> Future<'_, Delivered> {
@@ -171,17 +188,14 @@ impl DataPlane for Plane {
     }
 
     fn tell(&self, told: Told) -> Future<'_, Result<(), Problem>> {
-        let appended = self.0.journal.append(notice::told(told));
-        Box::pin(async move {
-            let durable = match appended {
-                Ok(ticket) => ticket.await.map(drop),
-                Err(error) => Err(error),
-            };
-            durable.map_err(|error| {
-                tracing::warn!(%error, "a finding of the platform cannot be written");
-                Problem::new(ProblemKind::Unavailable, "the log takes nothing now; try again")
-            })
-        })
+        self.write(notice::told(told))
+    }
+
+    fn acted(&self, acted: Acted) -> Future<'_, Result<(), Problem>> {
+        match notice::acted(acted) {
+            Ok(entry) => self.write(entry),
+            Err(problem) => Box::pin(std::future::ready(Err(problem))),
+        }
     }
 
     fn sources<'a>(&'a self, scope: &'a Scope) -> Future<'a, Result<Vec<(TenantId, SourceHealth)>, Problem>> {

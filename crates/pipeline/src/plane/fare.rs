@@ -182,7 +182,7 @@ impl Fares {
 
     /// A notice stands in the log: the same is not said again.
     pub(crate) fn told(&mut self, notice: &Notice) {
-        if matches!(notice.what, What::Told { .. }) {
+        if matches!(notice.what, What::Acted { .. } | What::Told { .. }) {
             // It is of no source, and who told it remembers.
             return;
         }
@@ -193,7 +193,7 @@ impl Fares {
                 fare.last_received = fare.last_received.max(Some(last_received));
             }
             What::DeadLetters { .. } => fare.dead_told = Some(day(notice.at)),
-            What::Told { .. } => {}
+            What::Acted { .. } | What::Told { .. } => {}
         }
     }
 

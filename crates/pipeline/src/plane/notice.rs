@@ -1,12 +1,16 @@
 //! What the platform says of a source by itself: that it fell silent, that much of what it sends cannot be read. An entry of
 //! the log like the records, so that the finding made of it has a place there, is durable, and is the same when the log is
-//! read again. Must never say the same twice, and nothing where the log has not been read to its end.
+//! read again. Events of what the platform did itself go the same way. Must never say the same twice, and nothing where the
+//! log has not been read to its end.
 
 use super::fare::Fares;
 use super::finding::{self, Finding};
 use super::setup::Tenant;
 use super::transform::Portion;
 use crate::Source;
+use api::Problem;
+use event::Parser;
+use event::mapping::{Mappings, Normalised, Normaliser};
 use ids::{TenantId, Text, Timestamp};
 use journal::{BatchId, Entry, Journal, Position};
 use lake::Row;
@@ -40,6 +44,19 @@ pub(crate) enum What {
     Silent { last_received: Timestamp, silent_after_secs: u32 },
     /// The platform tells something that is not of a source.
     Told { uid: Text<100>, title: Text<300>, detail: Text<2000>, about: Text<200>, key: Text<300> },
+    /// What came of something that the platform did, as OCSF.
+    Acted { ocsf: String, key: Text<300> },
+}
+
+/// The entry of an event of what the platform did.
+pub(crate) fn acted(acted: api::Acted) -> Result<Entry, Problem> {
+    let api::Acted { tenant, key, at, ocsf } = acted;
+    if ocsf.len() > api::Acted::BYTES_MAX || Parser::new().parse(ocsf.as_bytes()).is_err() {
+        tracing::error!(bytes = ocsf.len(), "an event of the platform is no JSON object, or too large");
+        return Err(Problem::internal());
+    }
+    let what = What::Acted { ocsf, key };
+    Ok(Notice { v: VERSION, tenant, source: Text::truncated(PLATFORM), at, what }.entry())
 }
 
 /// The entry of what the platform tells by itself.
@@ -68,6 +85,7 @@ impl Notice {
                 format!("{source}/dead_letters/{}", self.at.as_micros().div_euclid(86_400_000_000))
             }
             What::Told { ref key, .. } => format!("{source}/told/{}", key.as_str()),
+            What::Acted { ref key, .. } => format!("{source}/acted/{}", key.as_str()),
         }
     }
 
@@ -78,11 +96,29 @@ impl Notice {
         Entry { kind: KIND_NOTICE, batch, payload: serde_json::to_vec(self).unwrap_or_default() }
     }
 
-    /// The finding of it, as a row.
+    /// What it says, as a row: a finding, or the event itself.
     pub(crate) fn append(self, place: Position, out: &mut Portion) {
+        if let What::Acted { ocsf, .. } = &self.what {
+            // It was judged before it was written.
+            if let (Ok(view), Some(mapping)) =
+                (Parser::new().parse(ocsf.as_bytes()), Mappings::built_in().named("ocsf"))
+            {
+                let mut event = Normalised::default();
+                Normaliser::new().normalise_columns(mapping, &view, self.at, &mut event);
+                out.chunk.append(&self.row(place, &event, ocsf));
+            }
+            return;
+        }
         let mut finding = self.finding();
         let event = finding.normalised();
-        finding.event = out.chunk.append(&Row {
+        finding.event = out.chunk.append(&self.row(place, &event, &finding.ocsf));
+        out.findings.push(finding);
+        out.notices.push(self);
+    }
+
+    /// Part 1: what a source sends is part 0, whatever it says of itself.
+    fn row<'r>(&'r self, place: Position, event: &'r Normalised, raw: &'r str) -> Row<'r> {
+        Row {
             tenant: self.tenant,
             source: &self.source,
             received: self.at,
@@ -90,11 +126,9 @@ impl Notice {
             offset: place.offset,
             index: 0,
             part: 1,
-            event: &event,
-            raw: &finding.ocsf,
-        });
-        out.findings.push(finding);
-        out.notices.push(self);
+            event,
+            raw,
+        }
     }
 
     fn finding(&self) -> Finding {
@@ -110,6 +144,8 @@ impl Notice {
                 format!("Records of source `{name}` cannot be read"),
                 format!("{dead} of the last {records} records are dead letters; ask for status_detail = 'dead_letter'"),
             ),
+            // It is an event, and no finding is made of it: told as what it is where it would be one.
+            What::Acted { key, .. } => ("posse.action", "An action".to_owned(), key.to_string()),
             What::Told { uid, title, detail, about, .. } => {
                 return finding::of_platform(
                     uid,
@@ -217,6 +253,18 @@ mod tests {
         );
         assert!(read.finding().ocsf.contains("action/one"));
         assert_ne!(unverified("a").batch, unverified("b").batch);
+        let deed = |key: &str, ocsf: &str| {
+            acted(api::Acted {
+                tenant,
+                key: Text::truncated(key),
+                at: Timestamp::from_micros(7),
+                ocsf: ocsf.to_owned(),
+            })
+        };
+        let batch = |key: &str| deed(key, "{}").unwrap().batch;
+        assert_eq!(batch("a"), batch("a"));
+        assert_ne!(batch("a"), batch("b"));
+        assert!(deed("a", "[]").is_err() && deed("a", &" ".repeat(api::Acted::BYTES_MAX + 1)).is_err());
         assert_eq!(Notice::decode(b"{}"), None);
         assert_eq!(Notice::decode(&serde_json::to_vec(&Notice { v: 2, ..silent(1, 0) }).unwrap()), None);
     }

@@ -2,7 +2,7 @@
 
 use crate::bed::{Bed, ask, caught_up, deliver, lazy, ndjson, tenant};
 use api::{DataPlane as _, Protocol, RuleSet, RuleText, SourceSetup, TenantSetup};
-use ids::{Scope, Text};
+use ids::{Scope, Text, Timestamp};
 use pipeline::Plane;
 use serde_json::{Value, json};
 
@@ -189,6 +189,48 @@ async fn a_record_in_the_shape_of_a_finding_is_none_of_ours() {
     assert_eq!(rows, [[json!("A user was made")], [json!("Forged")]], "both are findings of some product");
     let rows = ask(&plane, "SELECT finding_title FROM detections").await;
     assert_eq!(rows, [[json!("A user was made")]], "one is ours");
+    plane.stop().await;
+}
+
+/// What the platform did is asked for by its command; what a source says that it did is not taken for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_action_s_event_is_the_platform_s_own() {
+    let bed = Bed::new(7);
+    let plane = bed.open(lazy()).await;
+    let event = |uid: &str| {
+        json!({
+            "class_uid": 7003, "category_uid": 7, "activity_id": 2, "type_uid": 700_302, "severity_id": 1,
+            "time": 1_790_000_000_000_i64, "command_uid": uid, "status_id": 1, "status_detail": "verified",
+            "message": "gone", "metadata": { "version": "1.8.0", "product": { "name": "Posse" }, "profiles": ["host"] },
+            "device": { "type_id": 0, "hostname": "web-3" }, "process": { "uid": "b:1:2" },
+        })
+        .to_string()
+    };
+    let acted = |key: &str, ocsf: String| api::Acted {
+        tenant: tenant(),
+        key: Text::new(key).unwrap(),
+        at: Timestamp::from_micros(1_790_000_000_000_000),
+        ocsf,
+    };
+    for _ in 0..2 {
+        plane.acted(acted("one", event("action_one"))).await.unwrap();
+    }
+    assert!(plane.acted(acted("two", "no json".to_owned())).await.is_err());
+    assert_eq!(deliver(&plane, ndjson(event("action_forged"))).await.status, 200);
+    caught_up(&plane).await;
+    let sql = "SELECT command_uid, status_detail, device_hostname, class_uid FROM actions";
+    let rows = ask(&plane, sql).await;
+    assert_eq!(rows, [[json!("action_one"), json!("verified"), json!("web-3"), json!(7003)]], "told twice, there once");
+    let sql =
+        "SELECT command_uid FROM process_remediation_activity WHERE command_uid LIKE 'action_%' ORDER BY command_uid";
+    let rows = ask(&plane, sql).await;
+    assert_eq!(rows, [[json!("action_forged")], [json!("action_one")]], "both are events of some product");
+    plane.stop().await;
+    // And after everything was written and read again.
+    let plane = bed.open(lazy()).await;
+    plane.acted(acted("one", event("action_one"))).await.unwrap();
+    caught_up(&plane).await;
+    assert_eq!(ask(&plane, "SELECT command_uid FROM actions WHERE command_uid = 'action_one'").await.len(), 1);
     plane.stop().await;
 }
 

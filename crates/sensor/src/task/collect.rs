@@ -1,34 +1,79 @@
-//! Collects a file: copied first, so that what is hashed is what is sent, then sent in parts. Links are not followed, and
-//! what is no regular file (a pipe, a device) is refused: reading it could hang or have effects.
+//! Collects a file: copied first, so that what is hashed is what is sent, then sent in parts. No part of its path may be a
+//! link; what is no regular file (a pipe, a device) is never opened, since opening it could hang or have effects; the
+//! sensor's own folder, which holds its key, is not given away.
 
 use crate::state::State;
 use crate::wire::Outcome;
 use ids::SensorTaskId;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, open, openat};
 use serde_json::json;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
-/// Bytes of one part.
-const CHUNK_BYTES: u64 = 1 << 20;
+/// Bytes of one part: as base64 in JSON well below what the platform takes as one body.
+const CHUNK_BYTES: u64 = 256 << 10;
 /// The largest bound that a task may ask for.
-const BYTES_MAX: u64 = 1 << 30;
+const BYTES_MAX: u64 = 64 << 20;
 
 fn copy_of(state: &State, task: SensorTaskId) -> PathBuf {
     state.file(&format!("collected-{task}"))
 }
 
+/// Go to a path step by step, through no link and not into the sensor's own folder; why not, where that cannot be.
+///
+/// What is there is only named by this, not opened.
+fn reach(path: &Path, own: &Path) -> Result<File, String> {
+    let kept =
+        std::fs::metadata(own).map_err(|error| format!("the sensor's own folder cannot be looked at: {error}"))?;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut done = PathBuf::from("/");
+    let root = open("/", flags, Mode::empty()).map_err(|error| format!("`/` cannot be opened: {error}"))?;
+    let mut here = File::from(root);
+    for part in path.components() {
+        let name = match part {
+            Component::RootDir | Component::CurDir => continue,
+            Component::Normal(name) => name,
+            Component::ParentDir | Component::Prefix(_) => {
+                return Err(format!("`{}` leads back up; write the path without `..`", path.display()));
+            }
+        };
+        done.push(name);
+        let found = openat(&here, name, flags, Mode::empty());
+        here = found.map(File::from).map_err(|error| format!("`{}` cannot be found: {error}", done.display()))?;
+        let there = here.metadata().map_err(|error| format!("`{}` cannot be looked at: {error}", done.display()))?;
+        if there.is_symlink() {
+            return Err(format!("`{}` is a link; name the file where it is", done.display()));
+        }
+        if (there.dev(), there.ino()) == (kept.dev(), kept.ino()) {
+            return Err(format!("`{}` is the sensor's own folder", done.display()));
+        }
+    }
+    Ok(here)
+}
+
+/// The file at a path, open for reading; why not, where it is none that is given away.
+fn regular(path: &Path, own: &Path) -> Result<File, String> {
+    let named = reach(path, own)?;
+    if !named.metadata().is_ok_and(|found| found.is_file()) {
+        return Err(format!("`{}` is no regular file", path.display()));
+    }
+    // The very thing that was looked at, not whatever has its name by now.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let opened = open(format!("/proc/self/fd/{}", named.as_raw_fd()), flags, Mode::empty());
+    opened.map(File::from).map_err(|error| format!("`{}` cannot be opened: {error}", path.display()))
+}
+
 pub(super) fn collect(state: &State, task: SensorTaskId, path: &str, bytes_max: u64) -> Outcome {
     let refused = |reason: String| Outcome::Refused { reason };
-    if !Path::new(path).is_absolute() {
+    if !Path::new(path).is_absolute() || path.contains('\0') {
         return refused(format!("`{path}` is not an absolute path"));
     }
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let opened = match rustix::fs::open(path, flags, Mode::empty()) {
-        Ok(opened) => File::from(opened),
-        Err(error) => return refused(format!("`{path}` cannot be opened: {error}")),
+    let opened = match regular(Path::new(path), &state.file("")) {
+        Ok(opened) => opened,
+        Err(reason) => return refused(reason),
     };
     let meta = match opened.metadata() {
         Ok(meta) if meta.is_file() => meta,
@@ -86,5 +131,51 @@ pub(crate) fn forget(state: &State, task: SensorTaskId) {
         && error.kind() != std::io::ErrorKind::NotFound
     {
         tracing::warn!(%error, "a collected file stays behind");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(state: &State, path: &Path) -> Outcome {
+        collect(state, SensorTaskId::derive(&[b"one"]), path.to_str().unwrap(), 100)
+    }
+
+    #[test]
+    fn only_a_regular_file_at_its_own_place_is_given_away() {
+        let folder = tempfile::tempdir().unwrap();
+        // A folder of temporary files may itself be reached by a link.
+        let root = folder.path().canonicalize().unwrap();
+        let state = State::open(&root.join("own")).unwrap();
+        std::fs::create_dir(root.join("real")).unwrap();
+        for (name, content) in
+            [("real/file", "content"), ("real/large", &*"x".repeat(101)), ("own/identity.json", "{}")]
+        {
+            std::fs::write(root.join(name), content).unwrap();
+        }
+        std::os::unix::fs::symlink(root.join("real"), root.join("folder-link")).unwrap();
+        std::os::unix::fs::symlink(root.join("real/file"), root.join("real/file-link")).unwrap();
+        let done = outcome(&state, &root.join("real/./file"));
+        let Outcome::Done { details, .. } = &done else { panic!("{done:?}") };
+        assert_eq!(details["bytes"], 7);
+        assert_eq!(details["sha256"], seal::Digest::of(b"content").to_hex());
+        for (path, why) in [
+            ("folder-link/file", "is a link"),
+            ("real/file-link", "is a link"),
+            ("real/../real/file", "without `..`"),
+            ("real", "no regular file"),
+            ("real/none", "cannot be found"),
+            ("real/large", "more than 100"),
+            ("own/identity.json", "the sensor's own folder"),
+            ("real/file/below", "cannot be found"),
+        ] {
+            let refused = outcome(&state, &root.join(path));
+            let Outcome::Refused { reason } = &refused else { panic!("{path}: {refused:?}") };
+            assert!(reason.contains(why), "{path}: {reason}");
+        }
+        for path in ["/dev/zero", "/proc/self/fd/0", "etc/hosts"] {
+            assert!(matches!(outcome(&state, Path::new(path)), Outcome::Refused { .. }), "{path}");
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! A platform in process: HTTP/1.1 by hand, just enough for the sensor's routes, and able to misbehave.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use ids::SensorId;
 use seal::{SeededEntropy, SigningKey, VerifyingKey};
 use sensor::wire::{Base64, Enrol, Enrolled, Heartbeat, SignedResult, SignedTask, TaskResult, Tasks, WIRE_VERSION};
@@ -146,7 +148,9 @@ async fn serve(
             }
             ("PUT", path) if path.contains("/chunks/") => {
                 let index = path.rsplit('/').next().unwrap().parse().unwrap();
-                book.lock().unwrap().chunks.insert(index, body);
+                let chunk: sensor::wire::Chunk = serde_json::from_slice(&body).unwrap();
+                let bytes = STANDARD.decode(chunk.content).unwrap();
+                book.lock().unwrap().chunks.insert(index, bytes);
                 ("204 No Content", Vec::new())
             }
             _ => ("404 Not Found", Vec::new()),

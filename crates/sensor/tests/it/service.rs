@@ -259,7 +259,7 @@ async fn a_task_is_done_once_and_answered_over_restarts() {
     assert!(of("forged").is_empty());
     let Outcome::Done { details, .. } = &of("whole")[0].outcome else { panic!("{:?}", of("whole")[0]) };
     assert_eq!(details["sha256"], seal::Digest::of(&content).to_hex());
-    assert_eq!(details["chunks"], 3);
+    assert_eq!(details["chunks"], 10);
     assert_eq!(book.chunks.values().flatten().copied().collect::<Vec<u8>>(), content);
     for name in ["large", "device"] {
         assert!(matches!(&of(name)[0].outcome, Outcome::Refused { .. }), "{name}");

@@ -5,8 +5,8 @@
 use crate::{Key, Resource, sortable};
 use case::{Clocks, Detection, Entity, EntryKind, Islands, Status, TaskState, Verdict};
 use ids::{
-    CallId, CaseId, CommentId, DetectionId, EventId, EvidenceId, Owner, Principal, RunId, Severity, TaskId, TenantId,
-    Timestamp,
+    ActionId, CallId, CaseId, CommentId, DetectionId, EventId, EvidenceId, Owner, Principal, RunId, SensorId, Severity,
+    TaskId, TenantId, Timestamp,
 };
 use seal::Digest;
 use serde::{Deserialize, Serialize};
@@ -367,6 +367,19 @@ pub enum Exhibit {
         row_count: u64,
         /// Whether it was the whole answer.
         complete: bool,
+    },
+    /// A file of a host; the digest is that of its content, which is kept in parts.
+    File {
+        /// The action that collected it.
+        action: ActionId,
+        /// The sensor of its host.
+        sensor: SensorId,
+        /// The path that it had there.
+        path: String,
+        /// Its length.
+        bytes: u64,
+        /// SHA-256 of its content, hexadecimal.
+        sha256: String,
     },
 }
 

@@ -45,7 +45,9 @@ pub use role::{Assignment, Role};
 pub use rule::{Rule, RuleException, RulePack, RulePackAssignment, RulePackRule, RuleState, RuleVersion};
 pub use run::{Run, RunLines, RunState, RunTaint};
 pub use secret::SealedSecret;
-pub use sensor::{ActionState, ConnectorCall, ResponseAction, Sensor, SensorState};
+pub use sensor::{
+    ActionEnd, ActionOutcome, ActionState, CollectedChunk, ConnectorCall, ResponseAction, Sensor, SensorState,
+};
 pub use service_key::ServiceKey;
 pub use skill::{AgentDefinition, Skill};
 pub use source::{IngestKey, Source};

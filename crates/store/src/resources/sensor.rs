@@ -77,6 +77,60 @@ pub enum ActionState {
     Uncertain,
 }
 
+/// What came of a response action, in the order in which it came.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ActionEnd {
+    /// Whoever carries it out did it.
+    Executed,
+    /// Nobody took it in time.
+    Expired,
+    /// It did not take effect.
+    Failed,
+    /// It was not begun.
+    Refused,
+    /// Nobody can tell whether it took effect.
+    Uncertain,
+    /// What undoes it took effect, or its time to live was over.
+    Undone,
+    /// Its effect did not show in its time.
+    Unverified,
+    /// Its effect was looked for and found.
+    Verified,
+}
+
+impl ActionEnd {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Executed => "executed",
+            Self::Expired => "expired",
+            Self::Failed => "failed",
+            Self::Refused => "refused",
+            Self::Uncertain => "uncertain",
+            Self::Undone => "undone",
+            Self::Unverified => "unverified",
+            Self::Verified => "verified",
+        }
+    }
+}
+
+/// One thing that came of a response action.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ActionOutcome {
+    /// What.
+    pub end: ActionEnd,
+    /// When it was known.
+    pub at: Timestamp,
+    /// Who told.
+    pub by: Principal,
+    /// The call under which it is on the record.
+    pub call: CallId,
+    /// In words.
+    pub detail: String,
+}
+
 /// The part of a response action that a connector carries out.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ConnectorCall {
@@ -160,6 +214,12 @@ pub struct ResponseAction {
     pub expires_at: Timestamp,
     /// When its end was told.
     pub ended_at: Option<Timestamp>,
+    /// What came of it so far, oldest first.
+    #[serde(default)]
+    pub outcomes: Vec<ActionOutcome>,
+    /// How many of these stand in the lake and on the timeline of its case.
+    #[serde(default)]
+    pub outcomes_told: usize,
 }
 
 impl Resource for ResponseAction {
@@ -182,6 +242,46 @@ impl Resource for ResponseAction {
         let took = matches!(self.state, ActionState::Done | ActionState::Uncertain);
         let ends = connector.filter(|call| took && !call.undone).and(self.ends_at);
         let ends = ends.map(|time| Key::lookup("ends", sortable(time)));
-        [open, waiting, case, task, look, ends].into_iter().flatten().collect()
+        let untold = (self.outcomes.len() > self.outcomes_told).then(|| Key::lookup("untold", "yes"));
+        // A sensor releases its host by itself; that it did is heard from it.
+        let over = |last: &ActionOutcome| matches!(last.end, ActionEnd::Uncertain | ActionEnd::Undone);
+        let over = self.outcomes.last().is_some_and(over);
+        let lapses = self.sensor.filter(|_| self.state == ActionState::Done && !over).and(self.ends_at);
+        let lapses = lapses.map(|time| Key::lookup("lapses", sortable(time)));
+        [open, waiting, case, task, look, ends, untold, lapses].into_iter().flatten().collect()
+    }
+}
+
+/// A part of a file that a sensor collected.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CollectedChunk {
+    /// The action that asked for it.
+    pub action: ActionId,
+    /// Its tenant.
+    pub tenant: TenantId,
+    /// Which part, from 0.
+    pub index: u32,
+    /// Its bytes, sealed, in base64. Tenant, action and index are the envelope's context: a moved one does not open.
+    pub sealed: String,
+}
+
+impl CollectedChunk {
+    /// The id of a part.
+    #[must_use]
+    pub fn key(action: ActionId, index: u32) -> String {
+        format!("{action}/{index:05}")
+    }
+}
+
+impl Resource for CollectedChunk {
+    const KIND: &'static str = "collected_chunk";
+    fn id(&self) -> String {
+        Self::key(self.action, self.index)
+    }
+    fn owner(&self) -> Owner {
+        Owner::Tenant(self.tenant)
+    }
+    fn keys(&self) -> Vec<Key> {
+        Vec::new()
     }
 }
