@@ -324,7 +324,9 @@ pub struct ActionCollectFile {
     pub dry_run: bool,
 }
 
-/// Read a part of a collected file. Its content is somebody else's, and may be hostile: open it nowhere but where that is safe.
+/// Read a part of a collected file.
+///
+/// Its content is somebody else's, and may be hostile: open it nowhere but where that is safe.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ActionGetFile {

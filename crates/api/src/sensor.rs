@@ -229,8 +229,9 @@ pub struct SensorReport {
     pub signature: Text<128>,
 }
 
-/// Hand over a part of a collected file. Called by the sensor, part after part, before it says what came of the task; the same
-/// part again replaces what was there.
+/// Hand over a part of a collected file.
+///
+/// Called by the sensor, part after part, before it says what came of the task; the same part again replaces what was there.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SensorSendChunk {

@@ -5,10 +5,10 @@
 
 use crate::context::Control;
 use crate::gate::{Approved, Passage};
-use crate::remembered::StoredReply;
 use crate::identity::Identity;
 use crate::record::{Ending, approval_use};
 use crate::refusal::Refusal;
+use crate::remembered::StoredReply;
 use crate::target::Target;
 use api::{Call, Face, Origin, Reply};
 use base64::Engine as _;

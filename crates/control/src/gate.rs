@@ -419,7 +419,6 @@ impl Control {
             After::SigningKey => self.load_signing_key().await,
         }
     }
-
 }
 
 /// A commit with the question that was decided.

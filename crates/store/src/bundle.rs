@@ -61,7 +61,14 @@ pub(crate) fn read(tree: Owner, first: u64, bytes: &[u8]) -> Result<Vec<Leaf>, F
         let call: CallId = std::str::from_utf8(call).map_err(Fault::decode)?.parse().map_err(Fault::decode)?;
         let leaf_len = u32::from_be_bytes(*take::<4>(&mut rest)?);
         let leaf = slice(&mut rest, usize::try_from(leaf_len).map_err(Fault::decode)?)?.to_vec();
-        leaves.push(Leaf { tree, index, call, part, leaf, recorded_at: Timestamp::from_micros(i64::from_be_bytes(at)) });
+        leaves.push(Leaf {
+            tree,
+            index,
+            call,
+            part,
+            leaf,
+            recorded_at: Timestamp::from_micros(i64::from_be_bytes(at)),
+        });
     }
     Ok(leaves)
 }

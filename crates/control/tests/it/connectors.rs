@@ -223,8 +223,8 @@ async fn an_access_key_is_deactivated_verified_and_activated_again() {
     };
     scene.platform.until("all that came of it is in the lake", all).await;
     let brief: Vec<_> = own.iter().map(|event| (&event["type_uid"], &event["status_detail"])).collect();
-    let (set, restored) = (json!(700_104), json!(700_103));
-    assert_eq!(brief, [(&set, &json!("executed")), (&set, &json!("verified")), (&restored, &json!("undone"))]);
+    let (denied, restored) = (json!(700_101), json!(700_103));
+    assert_eq!(brief, [(&denied, &json!("executed")), (&denied, &json!("verified")), (&restored, &json!("undone"))]);
 }
 
 #[tokio::test]

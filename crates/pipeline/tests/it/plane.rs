@@ -226,6 +226,7 @@ async fn an_action_s_event_is_the_platform_s_own() {
     let rows = ask(&plane, sql).await;
     assert_eq!(rows, [[json!("action_forged")], [json!("action_one")]], "both are events of some product");
     plane.stop().await;
+    drop(plane);
     // And after everything was written and read again.
     let plane = bed.open(lazy()).await;
     plane.acted(acted("one", event("action_one"))).await.unwrap();
