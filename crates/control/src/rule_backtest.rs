@@ -36,8 +36,6 @@ const HUNTER: &str = "retro-hunter";
 /// How far back is looked where nothing is said.
 const DAYS: u32 = 7;
 const DAY: Duration = Duration::from_secs(24 * 3600);
-/// How often it is looked whether something was asked.
-const ROUND: Duration = Duration::from_secs(1);
 /// How long a worker holds a job before another may take it up.
 const LEASE: Duration = Duration::from_secs(60);
 /// How long one backtest, and a hunt in one tenant, may take.
@@ -233,7 +231,9 @@ impl Control {
             }
             tokio::select! {
                 _ = stop.changed() => {}
-                () = tokio::time::sleep(ROUND) => {}
+                // Somebody asked.
+                _ = self.store.changed(&["job"], jobs), if seen == Some(jobs) => {}
+                () = tokio::time::sleep(LEASE) => {}
             }
         }
     }

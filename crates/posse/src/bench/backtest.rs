@@ -2,7 +2,7 @@
 //! those of a file, repeated and spread over 30 days; one in many speaks of an address that a rule looks for.
 
 use super::detect::{cpu_ns, float, records, rule_texts};
-use super::plane::{Bench, rules, tenant};
+use super::plane::{Bench, process_cpu, rules, tenant};
 use anyhow::{Context as _, bail, ensure};
 use api::{Backtest, BacktestAsk, Bounds, DataPlane as _, RuleText};
 use detection::engine::{Engine, Scratch};
@@ -95,16 +95,7 @@ impl Made {
 /// Measure and print.
 pub(crate) fn run(words: &[&str]) -> anyhow::Result<()> {
     let options = options(words)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let figures = runtime.block_on(measure(&options))?;
-    if options.json {
-        println!("{figures}");
-    } else {
-        for (key, value) in figures.as_object().into_iter().flatten() {
-            println!("{key:>36}  {value}");
-        }
-    }
-    Ok(())
+    super::plane::print(measure(&options), options.json)
 }
 
 async fn measure(options: &Options) -> anyhow::Result<Value> {
@@ -217,13 +208,4 @@ fn stream(texts: &[(String, String)], made: &Made) -> anyhow::Result<f64> {
         best = best.min(cpu_ns()?.saturating_sub(begun));
     }
     Ok(float(u64::try_from(sample.len())?) * 1e9 / float(best.max(1)))
-}
-
-/// Seconds of processor time of this process, to a hundredth.
-pub(super) fn process_cpu() -> anyhow::Result<f64> {
-    let text = std::fs::read_to_string("/proc/self/stat").context("CPU time is read from Linux's /proc")?;
-    let (_, after) = text.rsplit_once(')').context("the kernel tells of this process")?;
-    let mut fields = after.split_whitespace().skip(11);
-    let mut ticks = || fields.next().and_then(|field| field.parse::<f64>().ok()).context("the kernel tells of time");
-    Ok((ticks()? + ticks()?) / 100.0)
 }

@@ -3,7 +3,7 @@
 //! of each batch carries a number that one rule looks for.
 
 use super::detect::{records, rule_texts};
-use super::plane::{Bench, rules};
+use super::plane::{Bench, process_cpu, rules};
 use anyhow::{Context as _, bail, ensure};
 use api::RuleText;
 use pipeline::{Finding, FindingSink};
@@ -98,16 +98,7 @@ fn marked(number: u64) -> Vec<u8> {
 /// Measure and print.
 pub(crate) fn run(words: &[&str]) -> anyhow::Result<()> {
     let options = options(words)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let figures = runtime.block_on(measure(&options))?;
-    if options.json {
-        println!("{figures}");
-    } else {
-        for (key, value) in figures.as_object().into_iter().flatten() {
-            println!("{key:>24}  {value}");
-        }
-    }
-    Ok(())
+    super::plane::print(measure(&options), options.json)
 }
 
 async fn measure(options: &Options) -> anyhow::Result<Value> {
@@ -127,7 +118,7 @@ async fn measure(options: &Options) -> anyhow::Result<Value> {
         Duration::from_secs(1).mul_f64(super::detect::float(options.batch) / super::detect::float(options.rate));
     let size = usize::try_from(options.batch)?;
     let acknowledged: Arc<Mutex<HashMap<u64, Instant>>> = Arc::default();
-    let (begun, cpu) = (Instant::now(), super::backtest::process_cpu()?);
+    let (begun, cpu) = (Instant::now(), process_cpu()?);
     let mut clock = tokio::time::interval(pause);
     clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
     let mut sent = Vec::new();
@@ -153,7 +144,7 @@ async fn measure(options: &Options) -> anyhow::Result<Value> {
     while stored.all().len() <= wanted && Instant::now() < until {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let cpu_s = super::backtest::process_cpu()? - cpu;
+    let cpu_s = process_cpu()? - cpu;
     let stored = stored.all().clone();
     let acknowledged = acknowledged.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let mut waits: Vec<f64> = acknowledged

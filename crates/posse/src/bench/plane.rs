@@ -7,6 +7,7 @@ use api::{DataPlane as _, Delivery, Protocol, RuleSet, RuleText};
 use ids::{Clock, TenantId, Text};
 use pipeline::{FindingSink, Plane};
 use seal::SystemEntropy;
+use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 use store::{Config, Store};
@@ -81,4 +82,27 @@ pub(super) fn rules(texts: &[(String, String)]) -> Vec<RuleText> {
         shadow: false,
     };
     texts.iter().map(rule).collect()
+}
+
+/// Measure on a runtime like a server's and print: one line of JSON, or a line for each figure.
+pub(super) fn print(measured: impl Future<Output = anyhow::Result<Value>>, json: bool) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let figures = runtime.block_on(measured)?;
+    if json {
+        println!("{figures}");
+    } else {
+        for (key, value) in figures.as_object().into_iter().flatten() {
+            println!("{key:>36}  {value}");
+        }
+    }
+    Ok(())
+}
+
+/// Seconds of processor time of this process, to a hundredth.
+pub(super) fn process_cpu() -> anyhow::Result<f64> {
+    let text = std::fs::read_to_string("/proc/self/stat").context("CPU time is read from Linux's /proc")?;
+    let (_, after) = text.rsplit_once(')').context("the kernel tells of this process")?;
+    let mut fields = after.split_whitespace().skip(11);
+    let mut ticks = || fields.next().and_then(|field| field.parse::<f64>().ok()).context("the kernel tells of time");
+    Ok((ticks()? + ticks()?) / 100.0)
 }
