@@ -491,7 +491,7 @@ EXAMPLES = {
     "user_get": lambda: {"path": {"user": user()}},
     "user_list_tokens": lambda: {"path": {"user": ME}},
     "user_reset_password": lambda: {"path": {"user": user()}},
-    "user_revoke_token": lambda: {"path": {"user": ME, "token": revocable()}},
+    "user_revoke_token": lambda: {"path": {"user": ME, "credential": revocable()}},
     "user_set_roles": lambda: {"path": {"user": user()}, "body": {"roles": ["analyst"], "tenant": TENANT}},
     "user_update": lambda: {"path": {"user": user()}},
 }

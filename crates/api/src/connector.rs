@@ -248,7 +248,7 @@ pub struct RequestShown {
     /// The address.
     pub url: String,
     /// Headers as `name: value`.
-    pub headers: Vec<String>,
+    pub header_lines: Vec<String>,
     /// The body.
     pub body: String,
     /// Why it could not be made of what is known now, for example because it needs what the answer before it brings.

@@ -40,7 +40,7 @@ pub fn document(specs: &[Spec]) -> Value {
         .iter()
         .map(|family| json!({ "name": family, "description": format!("The operations `{family}.*`.") }))
         .collect();
-    sorted(json!({
+    let mut whole = json!({
         "openapi": "3.1.0",
         "info": {
             "title": "Posse",
@@ -50,12 +50,18 @@ pub fn document(specs: &[Spec]) -> Value {
             "license": { "name": "Apache License 2.0", "identifier": "Apache-2.0" },
         },
         "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
-        "servers": [{ "url": "/", "description": "The server that serves this document." }],
+        "servers": [{
+            "url": "/",
+            "description": "The server that serves this document, in production as in a local installation.",
+            "x-internal": false,
+        }],
         "security": [{ "bearer": [] }],
         "tags": tags,
         "paths": paths,
         "components": components(),
-    }))
+    });
+    crate::openapi_bounds::bound(&mut whole);
+    sorted(whole)
 }
 
 /// Keys in alphabetical order whatever map `serde_json` was built with: another crate's feature must not be able
@@ -94,7 +100,8 @@ fn operation(spec: &Spec) -> Value {
         entries.insert("x-long-running".to_owned(), json!(true));
     }
     if meta.anonymous {
-        entries.insert("security".to_owned(), json!([]));
+        // The empty requirement: none is needed.
+        entries.insert("security".to_owned(), json!([{}]));
     }
     if meta.method.has_body()
         && let Some(body) = request_body(spec)
@@ -264,6 +271,7 @@ fn obligations_schema(obligations: &[Obligation]) -> Value {
 fn responses(spec: &Spec) -> Value {
     let schema = output_schema(spec);
     let mut headers = json!({ "Posse-Call": { "$ref": "#/components/headers/Call" } });
+    on_every_answer(&mut headers);
     if let Some(entries) = headers.as_object_mut() {
         if schema.get("properties").and_then(|fields| fields.get("etag")).is_some() {
             entries.insert("ETag".to_owned(), json!({ "$ref": "#/components/headers/ETag" }));
@@ -286,6 +294,15 @@ fn responses(spec: &Spec) -> Value {
         responses.insert(status.to_string(), json!({ "$ref": reference }));
     }
     Value::Object(responses)
+}
+
+/// The headers that the server puts on every answer, whatever it is.
+fn on_every_answer(headers: &mut Value) {
+    for name in ["Access-Control-Allow-Origin", "X-RateLimit-Limit"] {
+        if let Some(entries) = headers.as_object_mut() {
+            entries.insert(name.to_owned(), json!({ "$ref": format!("#/components/headers/{name}") }));
+        }
+    }
 }
 
 fn statuses() -> BTreeSet<u16> {
@@ -346,14 +363,18 @@ fn components() -> Value {
             429 | 503 => Some("Retry-After"),
             _ => None,
         };
-        if let (Some(name), Some(entries)) = (header, response.as_object_mut()) {
-            let component = name.replace('-', "");
-            let reference = format!("#/components/headers/{component}");
-            entries.insert("headers".to_owned(), json!({ name: { "$ref": reference } }));
+        let mut headers = json!({});
+        on_every_answer(&mut headers);
+        if let (Some(name), Some(entries)) = (header, headers.as_object_mut()) {
+            let reference = format!("#/components/headers/{}", name.replace('-', ""));
+            entries.insert(name.to_owned(), json!({ "$ref": reference }));
+        }
+        if let Some(entries) = response.as_object_mut() {
+            entries.insert("headers".to_owned(), headers);
         }
         responses.insert(format!("Problem{status}"), response);
     }
-    let waiting = json!({
+    let mut waiting = json!({
         "description": "Not carried out: waits for people (`pending_approval`) or for evidence (`deferred`).",
         "headers": {
             "Location": { "$ref": "#/components/headers/Location" },
@@ -361,6 +382,9 @@ fn components() -> Value {
         },
         "content": { JSON: { "schema": { "$ref": "#/components/schemas/Waiting" } } },
     });
+    if let Some(headers) = waiting.get_mut("headers") {
+        on_every_answer(headers);
+    }
     responses.insert("Waiting".to_owned(), waiting);
     json!({
         "schemas": { "Problem": problem_schema(), "Waiting": waiting_schema() },
@@ -394,6 +418,11 @@ fn idempotency_key() -> Value {
 fn headers() -> Value {
     let text = |description: &str| json!({ "description": description, "schema": { "type": "string" } });
     json!({
+        "Access-Control-Allow-Origin": text("The server's own origin: pages of no other may read an answer."),
+        "X-RateLimit-Limit": {
+            "description": "Calls per second that one principal may make in the long run.",
+            "schema": { "type": "integer", "minimum": 0, "maximum": u32::MAX },
+        },
         "Allow": text("The methods that the route has."),
         "Call": text("The id of the call, which is that of its audit record."),
         "ETag": text("The version of the object; give it back as `If-Match`."),

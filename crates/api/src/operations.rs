@@ -24,7 +24,7 @@ macro_rules! for_each_operation {
             $crate::RoleAssign, $crate::RoleUnassign,
             $crate::PolicyCreate, $crate::PolicyGet, $crate::PolicyList, $crate::PolicyUpdate, $crate::PolicyActivate,
             $crate::PolicyRetire, $crate::PolicyVersions, $crate::PolicyDiff, $crate::PolicyTest, $crate::PolicyExplain,
-            $crate::PolicyCanI, $crate::PolicyMatrix, $crate::PolicySimulate,
+            $crate::PolicyCanI, $crate::PolicyMatrix, $crate::PolicySimulate, $crate::PolicyProve,
             $crate::ApprovalList, $crate::ApprovalGet, $crate::ApprovalApprove, $crate::ApprovalDeny,
             $crate::ApprovalNarrow, $crate::ApprovalCancel, $crate::ApprovalDelegate, $crate::ApprovalEndDelegation,
             $crate::ApprovalListDelegations, $crate::ApprovalReportGet,

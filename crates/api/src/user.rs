@@ -299,8 +299,8 @@ pub struct UserListTokens {
 pub struct UserRevokeToken {
     /// Which user.
     pub user: UserId,
-    /// Which token.
-    pub token: CredentialId,
+    /// Which token, by its id.
+    pub credential: CredentialId,
 }
 
 /// The key of a new second factor; shown this once.
@@ -370,6 +370,6 @@ declare! {
         json!({ "user": example::USER, "name": "laptop", "ttl_secs": 86400 });
     UserListTokens => Page<UserToken>: Meta::read("user.list_tokens", Method::Get, "/v1/users/{user}/tokens", "User"),
         json!({ "user": example::USER });
-    UserRevokeToken => Gone: Meta::govern("user.revoke_token", Method::Delete, "/v1/users/{user}/tokens/{token}", "User"),
-        json!({ "user": example::USER, "token": example::CREDENTIAL });
+    UserRevokeToken => Gone: Meta::govern("user.revoke_token", Method::Delete, "/v1/users/{user}/tokens/{credential}", "User"),
+        json!({ "user": example::USER, "credential": example::CREDENTIAL });
 }

@@ -60,7 +60,7 @@ pub(crate) struct Turns {
 }
 
 impl Turns {
-    async fn take(&self, key: String, most: usize) -> Result<OwnedSemaphorePermit, Refusal> {
+    pub(crate) async fn take(&self, key: String, most: usize) -> Result<OwnedSemaphorePermit, Refusal> {
         let turns = {
             let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
             if held.len() > 10_000 {

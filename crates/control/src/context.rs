@@ -31,6 +31,7 @@ pub struct Inner {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) settings: Settings,
     pub(crate) registry: Registry,
+    pub(crate) shipped: Vec<policy::Document>,
     pub(crate) policies: ArcSwap<PolicyState>,
     pub(crate) identities: IdentityCache,
     pub(crate) tenants: TenantCache,

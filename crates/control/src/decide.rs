@@ -210,7 +210,7 @@ impl Control {
 
     /// Read the documents that bind, compile them and let them bind.
     pub(crate) async fn load_policies(&self) -> Result<(), Refusal> {
-        let state = policy_state(&self.store.snapshot(Scope::Provider), self.registry.specs()).await?;
+        let state = policy_state(&self.store.snapshot(Scope::Provider), self.registry.specs(), &self.shipped).await?;
         self.policies.store(Arc::new(state));
         self.freshness.touch_everything();
         Ok(())
@@ -218,8 +218,12 @@ impl Control {
 }
 
 /// The set of all documents that bind: those that ship, those of this installation, and the roles made here.
-pub(crate) async fn policy_state(snapshot: &Snapshot, specs: &[Spec]) -> Result<PolicyState, Refusal> {
-    let mut documents = policy::shipped::documents();
+pub(crate) async fn policy_state(
+    snapshot: &Snapshot,
+    specs: &[Spec],
+    shipped: &[Document],
+) -> Result<PolicyState, Refusal> {
+    let mut documents = shipped.to_vec();
     for head in all::<Policy>(snapshot).await? {
         if let Some(active) = head.value.active {
             let key = PolicyVersion::key(head.value.id, active);
@@ -236,8 +240,8 @@ pub(crate) async fn policy_state(snapshot: &Snapshot, specs: &[Spec]) -> Result<
     compile(specs, documents).map_err(|problem| Refusal::bug("the stored policies do not compile", &problem))
 }
 
-/// Compile a set of documents; every fault is told.
-pub(crate) fn compile(specs: &[Spec], documents: Vec<Document>) -> Result<PolicyState, Problem> {
+/// Do something with the operations as policy sees them.
+pub(crate) fn with_actions<T>(specs: &[Spec], work: impl FnOnce(&[ActionSpec<'_>]) -> T) -> T {
     let kept: Vec<(&Spec, Vec<ObligationKind>)> = specs
         .iter()
         .map(|spec| (spec, spec.meta.obligations.iter().map(|one| obligation_kind(*one)).collect()))
@@ -251,11 +255,17 @@ pub(crate) fn compile(specs: &[Spec], documents: Vec<Document>) -> Result<Policy
             obligations,
         })
         .collect();
+    work(&actions)
+}
+
+/// Compile a set of documents; every fault is told.
+pub(crate) fn compile(specs: &[Spec], documents: Vec<Document>) -> Result<PolicyState, Problem> {
     let rungs = policy::shipped::rungs().map_err(|error| {
         tracing::error!(%error, "the shipped rungs do not parse");
         Problem::internal()
     })?;
-    let engine = Engine::compile(&actions, &documents, &rungs).map_err(|faults| policy_problem(&faults))?;
+    let engine = with_actions(specs, |actions| Engine::compile(actions, &documents, &rungs));
+    let engine = engine.map_err(|faults| policy_problem(&faults))?;
     let version = Digest::of(engine.canonical_text().as_bytes());
     Ok(PolicyState { engine, version, documents, remembered: RwLock::default() })
 }

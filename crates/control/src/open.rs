@@ -71,6 +71,8 @@ pub struct Opened {
     pub settings: Settings,
     /// Every operation with its handler.
     pub registry: Registry,
+    /// The policy documents that bind always: those that ship.
+    pub shipped: Vec<policy::Document>,
     /// Seals secrets at rest; from a file or the environment, never from the store.
     pub master_key: [u8; 32],
     /// Where telemetry goes and is asked; without one, whatever needs it answers that it is unavailable.
@@ -98,7 +100,7 @@ impl Opened {
         let providers = crate::oidc::providers(&self.settings.sign_in, self.entropy.as_ref())?;
         let anchors = crate::anchor::Anchors::new(&self.settings.anchors)
             .map_err(|(name, fault)| OpenError::Anchor(name, fault.to_string()))?;
-        let policies = policy_state(&snapshot, self.registry.specs()).await?;
+        let policies = policy_state(&snapshot, self.registry.specs(), &self.shipped).await?;
         let started_at = self.clock.now();
         let control = Control {
             inner: Arc::new(Inner {
@@ -114,6 +116,7 @@ impl Opened {
                 entropy: self.entropy,
                 settings: self.settings,
                 registry: self.registry,
+                shipped: self.shipped,
                 policies: ArcSwap::from_pointee(policies),
                 identities: IdentityCache::default(),
                 tenants: TenantCache::default(),

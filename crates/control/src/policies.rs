@@ -54,7 +54,7 @@ pub(crate) async fn version_of(snapshot: &Snapshot, policy: PolicyId, version: u
 impl Control {
     /// The policy set as it would be with this document in it.
     pub(crate) fn set_with(&self, document: Document) -> Result<PolicyState, Refusal> {
-        if policy::shipped::documents().iter().any(|shipped| shipped.name == document.name) {
+        if self.shipped.iter().any(|shipped| shipped.name == document.name) {
             return Err(Refusal::fault(
                 "/name",
                 "is the name of a document that ships with the platform; choose another",

@@ -147,6 +147,8 @@ pub struct Settings {
     pub connector_hosts_inside: Vec<String>,
     /// Where checkpoints are put outside.
     pub anchors: Vec<Anchor>,
+    /// What proves things about policies; without one `policy.prove` answers that nothing was verified.
+    pub solver: Option<prove::Solver>,
 }
 
 impl Default for Settings {
@@ -173,6 +175,7 @@ impl Default for Settings {
             ingest_memory_bytes_max: 256 << 20,
             connector_hosts_inside: Vec::new(),
             anchors: Vec::new(),
+            solver: None,
         }
     }
 }

@@ -347,13 +347,13 @@ impl Handle<UserRevokeToken> for Control {
     }
 
     async fn handle(&self, admitted: &Admitted<'_>, input: UserRevokeToken) -> Result<Outcome<Gone>, Refusal> {
-        let stored: Stored<Credential> = admitted.one("token", &input.token.to_string()).await?;
+        let stored: Stored<Credential> = admitted.one("token", &input.credential.to_string()).await?;
         let own = stored.value.principal == Principal::User(input.user) && stored.value.kind == CredentialKind::Token;
         if !own {
             return Err(Refusal::not_found("token"));
         }
         let mut changes = Changes::new();
         changes.replace(&Credential { revoked: true, ..stored.value.clone() }, stored.version);
-        Ok(Outcome::changed(Gone { id: input.token.to_string() }, changes).touching(&input.user))
+        Ok(Outcome::changed(Gone { id: input.credential.to_string() }, changes).touching(&input.user))
     }
 }

@@ -12,9 +12,11 @@ mod engine;
 mod explain;
 mod facts;
 mod fault;
+mod fold;
 #[cfg(test)]
 mod oracle;
 mod polarity;
+mod property;
 mod question;
 mod role;
 mod rung;
@@ -22,6 +24,7 @@ mod schema;
 mod selector;
 pub mod shipped;
 mod slices;
+mod sorts;
 mod spec;
 mod trial;
 mod validate;
@@ -34,10 +37,12 @@ pub use engine::Engine;
 pub use explain::{Explanation, HoldingPolicy, RungTrial};
 pub use facts::{ContextFacts, PrincipalFacts, Request, ResourceFacts};
 pub use fault::PolicyFault;
+pub use property::{Property, PropertyText, SHIPPED_PROPERTIES, shipped_properties};
 pub use role::{ROLE_PATTERNS_MAX, RoleError, RoleSpec, role_document};
 pub use rung::{RUNGS_MAX, Rung, RungError, parse_rungs};
 pub use schema::{SpecError, schema_text};
 pub use selector::Selector;
+pub use sorts::{Rules, Sort, policy_json};
 pub use spec::{
     APPROVAL_COUNTS, AUTONOMIES, ActionSpec, EVIDENCE, Effect, FAMILIES, NAMESPACE, ORIGINS, ObligationKind, PROVIDER,
 };

@@ -243,10 +243,15 @@ const TOTAL: [&str; 26] = [
 
 fn no_arithmetic(policy: &Value) -> Result<(), Misuse> {
     let conditions = policy.get("conditions").and_then(Value::as_array).into_iter().flatten();
-    conditions.filter_map(|condition| condition.get("body")).try_for_each(total)
+    conditions.filter_map(|condition| condition.get("body")).try_for_each(sure)
 }
 
-fn total(expression: &Value) -> Result<(), Misuse> {
+/// Whether an expression cannot fail on values of the right types.
+pub(crate) fn total(expression: &Value) -> bool {
+    sure(expression).is_ok()
+}
+
+fn sure(expression: &Value) -> Result<(), Misuse> {
     let Some((operator, arguments)) = expression.as_object().and_then(|object| object.iter().next()) else {
         return Ok(());
     };
@@ -258,12 +263,12 @@ fn total(expression: &Value) -> Result<(), Misuse> {
     }
     match (operator.as_str(), arguments) {
         ("Value" | "Var" | "Slot" | "Unknown", _) => Ok(()),
-        ("Set", Value::Array(items)) => items.iter().try_for_each(total),
+        ("Set", Value::Array(items)) => items.iter().try_for_each(sure),
         (_, Value::Object(parts)) => operands(parts),
         _ => Ok(()),
     }
 }
 
 fn operands(parts: &Map<String, Value>) -> Result<(), Misuse> {
-    parts.values().filter(|part| part.is_object()).try_for_each(total)
+    parts.values().filter(|part| part.is_object()).try_for_each(sure)
 }

@@ -70,6 +70,12 @@ impl Plan {
         groups.flat_map(Group::clauses).next().is_some()
     }
 
+    /// Indices of all its policies.
+    pub(crate) fn clauses(&self) -> impl Iterator<Item = usize> {
+        let groups = std::iter::once(&self.any).chain(self.by_type.values()).chain(self.by_entity.values());
+        groups.flat_map(Group::clauses)
+    }
+
     /// The groups that can match this principal, given it and everything above it.
     pub(crate) fn groups<'a>(&'a self, principal: &EntityUid, above: &[&EntityUid]) -> Vec<&'a Group> {
         let mut groups = vec![&self.any];

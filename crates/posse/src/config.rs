@@ -49,6 +49,8 @@ pub(crate) struct Config {
     pub(crate) calls_burst: Option<u32>,
     /// Loud: a person may approve their own proposals.
     pub(crate) self_approval: bool,
+    /// The SMT solver (cvc5) that proves things about policies: a path, or a name in `PATH`; `cvc5` where nothing is said.
+    pub(crate) solver: Option<PathBuf>,
     /// `pretty` or `json`.
     pub(crate) log_format: LogFormat,
     /// TLS, where the server terminates it.

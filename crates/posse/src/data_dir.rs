@@ -52,6 +52,7 @@ pub(crate) async fn open(data_dir: &Path, config: &Config) -> anyhow::Result<(Co
         entropy,
         settings: settings(config, engine)?,
         registry: Registry::platform(),
+        shipped: policy::shipped::documents(),
         master_key,
         plane: Some(Arc::new(plane.clone())),
         model,
@@ -109,8 +110,18 @@ fn settings(config: &Config, engine: &'static str) -> anyhow::Result<Settings> {
         connector_hosts_inside: config.connector_hosts_inside.clone(),
         sign_in: crate::sign_in::providers(&config.sign_in)?,
         anchors: crate::audit_anchors::anchors(&config.audit_anchors)?,
+        solver: solver(config)?,
         ..default
     })
+}
+
+/// The solver that is named, which must be there; else cvc5 where it is installed.
+fn solver(config: &Config) -> anyhow::Result<Option<control::Solver>> {
+    let search = std::env::var_os("PATH");
+    match &config.solver {
+        Some(named) => Ok(Some(control::Solver::find(named, search.as_deref())?)),
+        None => Ok(control::Solver::find(Path::new("cvc5"), search.as_deref()).ok()),
+    }
 }
 
 fn master_key(data_dir: &Path, config: &Config, entropy: &dyn Entropy) -> anyhow::Result<[u8; 32]> {

@@ -102,6 +102,7 @@ fn server_config(address: std::net::SocketAddr, config: &Config) -> anyhow::Resu
     server.public_url.clone_from(&config.public_url);
     server.host_names.clone_from(&config.host_names);
     server.authorization_servers.clone_from(&config.authorization_servers);
+    server.calls_per_second = config.calls_per_second.unwrap_or_else(|| control::Settings::default().rate.per_second);
     if let Some(files) = &config.tls {
         server.tls = Some(identity(files)?);
     }

@@ -21,6 +21,8 @@ pub struct Config {
     pub allowed_origins: Vec<String>,
     /// Issuers that the protected-resource metadata names (RFC 9728).
     pub authorization_servers: Vec<String>,
+    /// Calls per second that one principal may make in the long run, as the gate enforces it; told in every answer.
+    pub calls_per_second: u32,
     /// Bounds.
     pub limits: Limits,
     /// Serve TLS with this; plain where absent.
@@ -41,6 +43,7 @@ impl Config {
             host_names: Vec::new(),
             allowed_origins: Vec::new(),
             authorization_servers: Vec::new(),
+            calls_per_second: 2_000,
             limits: Limits::default(),
             tls: None,
             mcp: McpConfig::default(),

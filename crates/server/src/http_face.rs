@@ -23,6 +23,7 @@ use std::time::Instant;
 /// The path of the Model Context Protocol.
 const MCP_PATH: &str = "/mcp";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const RATE_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 
 /// The state of the fallback route.
 #[derive(Clone)]
@@ -45,6 +46,8 @@ pub(crate) struct Seen {
     pub(crate) request_id: String,
     /// How the caller reaches the server: the configured address, or the admitted host.
     pub(crate) base_url: String,
+    /// Calls per second that one principal may make.
+    pub(crate) calls_per_second: u32,
 }
 
 impl Seen {
@@ -68,7 +71,12 @@ pub(crate) async fn answer(faces: Faces, request: Request<Body>) -> Response<Bod
     let trace_id = request::trace_id(request.headers()).unwrap_or("-").to_owned();
     let bearer_given = request.headers().contains_key(header::AUTHORIZATION);
     let of_mcp = request.uri().path() == MCP_PATH;
-    let seen = Seen { peer, request_id: shared.request_id(), base_url: base_url(shared, peer, &request) };
+    let seen = Seen {
+        peer,
+        request_id: shared.request_id(),
+        base_url: base_url(shared, peer, &request),
+        calls_per_second: shared.config.calls_per_second,
+    };
     // Kept for the record of a request that is refused before it becomes a call.
     let credential = request::credential(request.headers()).ok().flatten();
     let origin = seen.origin(request.headers(), Face::Rest);
@@ -303,12 +311,21 @@ fn finish_head(response: &mut Response<Body>, seen: &Seen, of_mcp: bool, bearer_
         headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
     }
     response::set(headers, REQUEST_ID, &seen.request_id);
+    // Our own pages and nobody else's: said aloud, though a browser takes silence for the same.
+    response::set(headers, header::ACCESS_CONTROL_ALLOW_ORIGIN, origin_of(&seen.base_url));
+    headers.insert(RATE_LIMIT, HeaderValue::from(seen.calls_per_second));
     if status == StatusCode::UNAUTHORIZED {
         let suffix = if of_mcp { MCP_PATH } else { "" };
         let invalid = if bearer_given { ", error=\"invalid_token\"" } else { "" };
         let challenge = format!("Bearer resource_metadata=\"{}{METADATA_PATH}{suffix}\"{invalid}", seen.base_url);
         response::set(headers, header::WWW_AUTHENTICATE, &challenge);
     }
+}
+
+/// Scheme and authority of a URL.
+fn origin_of(url: &str) -> &str {
+    let end = url.find("://").and_then(|at| url.get(at + 3..)?.find('/').map(|slash| at + 3 + slash));
+    end.and_then(|end| url.get(..end)).unwrap_or(url)
 }
 
 /// The answer to `HEAD`: the same head, no body (RFC 9110 section 9.3.2).

@@ -245,7 +245,7 @@ impl Cast {
         things.extend(tenant.map(|tenant| ("tenant", tenant.to_owned())));
         let user = person(platform, chief, &name("victim"), tenant, &[]).await;
         let token = json!({ "user": user.principal, "name": "laptop" });
-        things.insert("token", id(&platform.done(&user.token, "user.create_token", &token).await));
+        things.insert("credential", id(&platform.done(&user.token, "user.create_token", &token).await));
         let lent = json!({ "client": "seeded", "profile": "read" });
         things.insert("grant", id(&platform.done(&user.token, "grant.lend", &lent).await["grant"]));
         let given = json!({ "principal": user.principal, "role": "viewer" });

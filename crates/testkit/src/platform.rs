@@ -45,6 +45,7 @@ pub struct Platform {
     // Held for its drop: the folder goes with the platform.
     folder: TempDir,
     model: Option<Arc<dyn agent::Model>>,
+    shipped: Vec<policy::Document>,
     running: Option<Running>,
     stop: Option<oneshot::Sender<()>>,
     serving: JoinHandle<()>,
@@ -57,11 +58,19 @@ struct Start {
     registry: Registry,
     idle: bool,
     model: Option<Arc<dyn agent::Model>>,
+    shipped: Vec<policy::Document>,
 }
 
 impl Default for Start {
     fn default() -> Self {
-        Self { clock: HandClock::new(), known: String::new(), registry: Registry::platform(), idle: false, model: None }
+        Self {
+            clock: HandClock::new(),
+            known: String::new(),
+            registry: Registry::platform(),
+            idle: false,
+            model: None,
+            shipped: policy::shipped::documents(),
+        }
     }
 }
 
@@ -101,6 +110,17 @@ impl Platform {
         Self::open(folder, state, settings(), Start { model: Some(model), ..Start::default() }).await
     }
 
+    /// A new installation with these settings and these policies in place of those that ship: for what must be shown to go
+    /// wrong without one.
+    pub async fn start_under(shipped: Vec<policy::Document>, settings: Settings) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for the state");
+        let state = match std::env::var("POSSE_TEST_POSTGRES_URL") {
+            Ok(url) => store::Config::postgres(schema_of_its_own(&url).await),
+            Err(_) => store::Config::sqlite(folder.path()),
+        };
+        Self::open(folder, state, settings, Start { shipped, ..Start::default() }).await
+    }
+
     /// A new installation with these operations, whose own work (executions, expiry, the log's hashing) waits for
     /// [`Platform::wake`].
     pub async fn start_idle(registry: Registry) -> Self {
@@ -128,7 +148,7 @@ impl Platform {
     }
 
     async fn open(folder: TempDir, state: store::Config, settings: Settings, start: Start) -> Self {
-        let Start { clock, known, registry, idle, model } = start;
+        let Start { clock, known, registry, idle, model, shipped } = start;
         let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(SEEDS.fetch_add(1, Ordering::Relaxed)));
         let plane = Arc::new(Recorder::default());
         let store = Store::open(state.clone(), clock.clone(), entropy.clone()).await.expect("the state opens");
@@ -138,6 +158,7 @@ impl Platform {
             entropy,
             settings: settings.clone(),
             registry,
+            shipped: shipped.clone(),
             master_key: [7; 32],
             plane: Some(plane.clone()),
             model: model.clone(),
@@ -161,7 +182,21 @@ impl Platform {
             let _ = stopped.await;
         }));
         let stop = Some(stop);
-        Self { control, clock, address, bootstrap, plane, settings, state, folder, model, running, stop, serving }
+        Self {
+            control,
+            clock,
+            address,
+            bootstrap,
+            plane,
+            settings,
+            state,
+            folder,
+            model,
+            shipped,
+            running,
+            stop,
+            serving,
+        }
     }
 
     /// Stop in good order and start again on the same state.
@@ -173,7 +208,13 @@ impl Platform {
         if let Some(running) = self.running.take() {
             running.stop().await;
         }
-        let start = Start { clock: self.clock, known: self.bootstrap, model: self.model, ..Start::default() };
+        let start = Start {
+            clock: self.clock,
+            known: self.bootstrap,
+            model: self.model,
+            shipped: self.shipped,
+            ..Start::default()
+        };
         Self::open(self.folder, self.state, self.settings, start).await
     }
 

@@ -105,7 +105,10 @@ async fn a_webhook_is_sent_signed_once_and_its_secret_never_comes_out() {
     dry["dry_run"] = true.into();
     let dry = scene.platform.done(scene.token("responder"), "action.run_connector", &dry).await;
     assert_eq!((&dry["state"], &dry["output"]["obstacles"]), (&json!("dry_run"), &json!([])));
-    assert!(dry["output"]["requests"][0]["headers"].to_string().contains("webhook-signature: v1,[secret]"), "{dry}");
+    assert!(
+        dry["output"]["requests"][0]["header_lines"].to_string().contains("webhook-signature: v1,[secret]"),
+        "{dry}"
+    );
     assert_eq!(service.heard(), []);
     let action = scene.ended(&asked).await;
     assert_eq!((&action["state"], &action["verified"]), (&json!("done"), &json!(true)), "{action}");

@@ -3,6 +3,7 @@
 //! set (`script/postgres -- cargo nextest run -p control`).
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
+mod aarm;
 mod actions;
 mod adversary;
 mod approvals;
@@ -25,6 +26,7 @@ mod models;
 mod oidc;
 mod outcomes;
 mod people;
+mod proofs;
 mod races;
 mod record;
 mod replay;

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use testkit::dump::records;
 use testkit::{Cast, Place, Platform, Request};
 
-async fn export(platform: &Platform, token: &str, input: &Value) -> BTreeMap<String, Vec<u8>> {
+pub(crate) async fn export(platform: &Platform, token: &str, input: &Value) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     let mut input = input.clone();
     input["limit"] = 7.into();
@@ -28,7 +28,7 @@ async fn export(platform: &Platform, token: &str, input: &Value) -> BTreeMap<Str
     }
 }
 
-fn trusted(platform: &Platform) -> VerifyOptions {
+pub(crate) fn trusted(platform: &Platform) -> VerifyOptions {
     VerifyOptions::under(vec![NoteVerifier::parse(&platform.control.verifier_key()).unwrap()])
 }
 
