@@ -51,6 +51,7 @@ mod spec;
 mod system;
 mod tenant;
 mod user;
+mod webhook;
 
 pub use call::{
     Attempt, Call, Credential, Deferred, Done, Door, Face, Future, Listing, Origin, Pending, Reply, SignInAsk,
@@ -104,6 +105,7 @@ pub use source::*;
 pub use system::*;
 pub use tenant::*;
 pub use user::*;
+pub use webhook::*;
 
 #[cfg(test)]
 mod tests {

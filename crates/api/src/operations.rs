@@ -9,7 +9,7 @@ macro_rules! for_each_operation {
     ($register:ident) => {
         $register! {
             $crate::TenantCreate, $crate::TenantGet, $crate::TenantList, $crate::TenantUpdate, $crate::TenantSuspend,
-            $crate::TenantResume, $crate::TenantDelete,
+            $crate::TenantResume, $crate::TenantDelete, $crate::TenantExport, $crate::TenantOffboard, $crate::TenantCertificate,
             $crate::UserCreate, $crate::UserGet, $crate::UserList, $crate::UserUpdate, $crate::UserDeactivate,
             $crate::UserSetRoles, $crate::UserResetPassword, $crate::UserEnrolTotp, $crate::UserConfirmTotp, $crate::UserRemoveTotp,
             $crate::UserCreateToken, $crate::UserListTokens,
@@ -37,6 +37,7 @@ macro_rules! for_each_operation {
             $crate::RuleImport, $crate::RuleExport, $crate::RuleBacktest, $crate::RuleEstimate, $crate::RuleRetroHunt, $crate::RuleMetrics,
             $crate::PackCreate, $crate::PackGet, $crate::PackList, $crate::PackAssign,
             $crate::PackUnassign, $crate::RuleExceptionCreate, $crate::RuleExceptionList, $crate::RuleExceptionDelete,
+            $crate::WebhookCreate, $crate::WebhookList, $crate::WebhookDelete, $crate::WebhookTest,
             $crate::KillSwitchEngage, $crate::KillSwitchRelease, $crate::KillSwitchStatus,
             $crate::OperationList, $crate::OperationSearch, $crate::OperationDescribe, $crate::OperationCall,
             $crate::SourceCreate, $crate::SourceGet, $crate::SourceList, $crate::SourceUpdate, $crate::SourceDelete,

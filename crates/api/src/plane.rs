@@ -598,6 +598,13 @@ pub trait DataPlane: Send + Sync {
         told: &'a (dyn Fn(u32, &str) -> bool + Send + Sync),
     ) -> Future<'a, Result<Erased, Problem>>;
 
+    /// How long a file that was taken out of the lake stays for questions that may still read it.
+    fn grace(&self) -> Duration;
+
+    /// Remove what was erased from the disk as well: files that were taken out of the lake until then, by `until`, and what the
+    /// catalog's own files keep of what it forgot. False where one of those files is still kept for a question: again later.
+    fn scrub(&self, until: Timestamp) -> Future<'_, Result<bool, Problem>>;
+
     /// Whether it takes records and answers questions; the text says what is missing.
     ///
     /// # Errors

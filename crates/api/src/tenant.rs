@@ -1,6 +1,6 @@
 //! Tenants: the customers or environments below the provider.
 
-use crate::{Etag, Limit, Meta, Method, Obligation, Operation, Page, operation::declare};
+use crate::{Etag, ExportFile, Job, Limit, Meta, Method, Obligation, Operation, Page, operation::declare};
 use ids::{List, TenantId, Text, Timestamp};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -236,6 +236,59 @@ pub struct TenantDelete {
     pub if_match: Option<Etag>,
 }
 
+/// List everything that the platform keeps of a tenant as files, page by page, for a tenant that leaves.
+///
+/// Documents come as one JSON object a line, below `documents/` by kind, without secrets and hashes of secrets; the first file,
+/// `about.json`, says how to take the rest: the log with `audit.export`, telemetry with `event.export`. `posse tenant export --out
+/// FOLDER` writes them. Only administrators may.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TenantExport {
+    /// Which tenant.
+    pub tenant: TenantId,
+    /// How many files at most; large ones end a page earlier.
+    #[serde(default)]
+    pub limit: Limit,
+    /// From an earlier page's `next_cursor`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<Text<1024>>,
+}
+
+/// Erase a suspended tenant for good, with a certificate. Take an export first: nothing comes back.
+///
+/// Deletes the tenant, its documents, jobs and messages, the texts beside its log and its telemetry, destroys the key that sealed
+/// its secrets, and writes the files of the state anew, so that no deleted byte is left in them. The records of its log stay: they
+/// hold digests, and prove what was done. Answers with a job; its result, and `tenant.certificate`, is a signed note of what was
+/// erased, which `posse audit certificate` verifies offline. Takes about twenty minutes, since questions may still read files that
+/// were taken out. Refused while a legal hold covers anything. A tenant that was deleted before can be erased too.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TenantOffboard {
+    /// Which tenant.
+    pub tenant: TenantId,
+    /// Why; stands in the certificate.
+    pub reason: Text<1000>,
+}
+
+/// Get the certificate of a tenant's erasure: a signed note of what was erased, when and at whose word.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TenantCertificate {
+    /// Which tenant; it is gone.
+    pub tenant: TenantId,
+}
+
+/// The certificate of an erasure.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ErasureNote {
+    /// Whose data it was.
+    pub tenant: TenantId,
+    /// The signed note (C2SP signed-note): a line that names log and purpose, and one of canonical JSON. Keep it.
+    pub certificate: String,
+    /// When it was signed.
+    pub signed_at: Timestamp,
+}
+
 /// Nothing to tell beyond success.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Gone {
@@ -255,6 +308,12 @@ declare! {
     TenantSuspend => Tenant: Meta::govern("tenant.suspend", Method::Post, "/v1/tenants/{tenant}/suspend", "Tenant").idempotent(),
         json!({ "tenant": example::TENANT, "reason": "contract ended" });
     TenantResume => Tenant: Meta::govern("tenant.resume", Method::Post, "/v1/tenants/{tenant}/resume", "Tenant").idempotent(),
+        json!({ "tenant": example::TENANT });
+    TenantExport => Page<ExportFile>: Meta::read("tenant.export", Method::Get, "/v1/tenants/{tenant}/export", "Tenant"),
+        json!({ "tenant": example::TENANT, "limit": 100 });
+    TenantOffboard => Job: Meta::govern("tenant.offboard", Method::Post, "/v1/tenants/{tenant}/offboard", "Tenant").long_running(),
+        json!({ "tenant": example::TENANT, "reason": "the contract ended" });
+    TenantCertificate => ErasureNote: Meta::read("tenant.certificate", Method::Get, "/v1/tenants/{tenant}/certificate", "Provider"),
         json!({ "tenant": example::TENANT });
     TenantDelete => Gone: Meta::govern("tenant.delete", Method::Delete, "/v1/tenants/{tenant}", "Tenant"),
         json!({ "tenant": example::TENANT });
@@ -306,4 +365,6 @@ pub mod example {
     pub const TENANT: &str = "tenant_01jd3k5v9qf8m2x7r4t6w8y0zc";
     /// A user's id.
     pub const USER: &str = "user_01jd3k5v9qf8m2x7r4t6w8y0zc";
+    /// A webhook's id.
+    pub const WEBHOOK: &str = "webhook_01jd3k5v9qf8m2x7r4t6w8y0zc";
 }

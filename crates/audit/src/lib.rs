@@ -6,6 +6,7 @@
 //! a tree into another one, nor read one that it would not write. `spec/audit/README.md` describes the formats for others.
 
 mod anchor;
+mod certificate;
 mod checkpoint;
 mod evidence;
 mod export;
@@ -22,6 +23,7 @@ mod tree;
 mod verify;
 
 pub use anchor::{ANCHORED_MAX, AnchorError, AnchorLine};
+pub use certificate::ErasureCertificate;
 pub use checkpoint::{Checkpoint, CheckpointError, LogName, LogNameError};
 pub use evidence::{
     Approver, Evidence, EvidenceAsk, EvidenceFilter, PolicyVersion, PopulationLine, SAMPLE_MAX, Sampled,

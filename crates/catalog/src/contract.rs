@@ -88,4 +88,7 @@ pub trait Catalog: Send + Sync {
 
     /// These scheduled files are gone from the disk.
     fn unlinked(&self, files: Vec<FileId>) -> Answer<'_, ()>;
+
+    /// Leave nothing of what was forgotten in the catalog's own files either.
+    fn scrub(&self) -> Answer<'_, ()>;
 }

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 /// The word on the command line, below `audit`.
 pub(crate) const COMMAND: &str = "verify";
 /// What an auditor brings is small.
-const BROUGHT_BYTES_MAX: usize = 1 << 20;
+pub(crate) const BROUGHT_BYTES_MAX: usize = 1 << 20;
 /// What an anchor kept of years is not.
 const ANCHOR_BYTES_MAX: usize = 256 << 20;
 /// No file of an export is larger: an entry bundle of 256 entries.
@@ -68,18 +68,8 @@ pub(crate) fn verify(matches: &ArgMatches, format: Format, around: &mut Around<'
 }
 
 fn options(matches: &ArgMatches) -> Result<VerifyOptions, Trouble> {
-    let keys = brought(matches, "key", "verifier_key")?;
     let since = brought(matches, "since", "checkpoint")?;
-    let mut verifiers = Vec::new();
-    for (path, text) in keys {
-        let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-        if lines.is_empty() {
-            return Err(Trouble::Usage(format!("`{path}` holds no key")));
-        }
-        for line in lines {
-            verifiers.push(NoteVerifier::parse(line).map_err(|error| Trouble::local(format!("`{path}`"), error))?);
-        }
-    }
+    let since = since.into_iter().map(|(_, text)| text).collect();
     let mut anchors = Vec::new();
     for path in matches.get_many::<String>("anchor").into_iter().flatten() {
         let lines = AnchorLine::read_all(&read_file(path, ANCHOR_BYTES_MAX)?);
@@ -92,7 +82,22 @@ fn options(matches: &ArgMatches) -> Result<VerifyOptions, Trouble> {
             return Err(Trouble::Usage(format!("`{path}` holds no checkpoint")));
         }
     }
-    Ok(VerifyOptions { keys: verifiers, since: since.into_iter().map(|(_, text)| text).collect(), anchors })
+    Ok(VerifyOptions { keys: keys(matches)?, since, anchors })
+}
+
+/// The public keys that `--key` names.
+pub(crate) fn keys(matches: &ArgMatches) -> Result<Vec<NoteVerifier>, Trouble> {
+    let mut verifiers = Vec::new();
+    for (path, text) in brought(matches, "key", "verifier_key")? {
+        let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        if lines.is_empty() {
+            return Err(Trouble::Usage(format!("`{path}` holds no key")));
+        }
+        for line in lines {
+            verifiers.push(NoteVerifier::parse(line).map_err(|error| Trouble::local(format!("`{path}`"), error))?);
+        }
+    }
+    Ok(verifiers)
 }
 
 /// The files that a flag names, each with its text.
@@ -102,7 +107,7 @@ fn brought(matches: &ArgMatches, flag: &str, field: &str) -> Result<Vec<(String,
 }
 
 /// The text itself, or its field where it is the JSON that `--output json` gave.
-fn field_of(text: String, field: &str) -> String {
+pub(crate) fn field_of(text: String, field: &str) -> String {
     let document = serde_json::from_str::<Value>(&text).ok();
     document.as_ref().and_then(|document| document.get(field)?.as_str()).map_or(text.clone(), str::to_owned)
 }

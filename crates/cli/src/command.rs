@@ -154,7 +154,7 @@ fn either(spec: &Spec, here: &Command) -> Command {
 /// The commands of a resource that need no server.
 fn offline(family: &str) -> Vec<Command> {
     match family {
-        "audit" => vec![crate::audit_folder::command()],
+        "audit" => vec![crate::audit_folder::command(), crate::certificate::command()],
         crate::config::FAMILY => crate::config::commands(),
         "policy" => vec![crate::policy_check::command()],
         crate::rules::COMMAND => crate::rules::commands(),

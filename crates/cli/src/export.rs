@@ -1,4 +1,5 @@
-//! `posse audit export --out FOLDER` and `posse audit evidence-pack --out FOLDER`: fetches the pages of an export and writes them as files.
+//! `posse audit export`, `posse audit evidence-pack` and `posse tenant export` with `--out FOLDER`: fetches the pages of an export and
+//! writes them as files.
 
 use crate::Exit;
 use crate::answer::{Answer, Transport, Trouble};
@@ -15,7 +16,7 @@ use std::path::{Component, Path, PathBuf};
 
 /// Whether the operation answers with the files of a folder.
 pub(crate) fn is_folder(operation: &str) -> bool {
-    matches!(operation, "audit.evidence_pack" | "audit.export")
+    matches!(operation, "audit.evidence_pack" | "audit.export" | "tenant.export")
 }
 
 /// Pages at most: at the greatest limit, a hundred million files.

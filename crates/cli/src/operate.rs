@@ -7,7 +7,10 @@ use crate::remote::Remote;
 use crate::show::{Format, Shown};
 use crate::source::Input;
 use crate::target::Target;
-use crate::{Exit, Program, audit_folder, config, exit, export, import, input, mcp, policy_check, rule_folder, rules};
+use crate::{
+    Exit, Program, audit_folder, certificate, config, exit, export, import, input, mcp, policy_check, rule_folder,
+    rules,
+};
 use api::{Problem, Spec};
 use clap::ArgMatches;
 use serde_json::Value;
@@ -44,6 +47,9 @@ pub(crate) async fn carry_out(program: &Program, matches: &ArgMatches, around: &
     };
     if (family, word) == ("audit", audit_folder::COMMAND) {
         return audit_folder::verify(matches, Format::of(matches, around.terminal), around);
+    }
+    if (family, word) == ("audit", certificate::COMMAND) {
+        return certificate::verify(matches, Format::of(matches, around.terminal), around);
     }
     if (family, word) == ("policy", policy_check::COMMAND) {
         return policy_check::check(&program.specs, matches, Format::of(matches, around.terminal), around);

@@ -62,8 +62,20 @@ impl Control {
     fn open_part(&self, chunk: &CollectedChunk) -> Result<seal::SecretBytes, Refusal> {
         let sealed =
             STANDARD.decode(&chunk.sealed).map_err(|error| Refusal::bug("a collected part is no base64", &error))?;
-        let opened = self.sealer.open(&context(chunk.tenant, chunk.action, chunk.index), &sealed);
+        let owner = Owner::Tenant(chunk.tenant);
+        let opened = self.keys.open(owner, &context(chunk.tenant, chunk.action, chunk.index), &sealed);
         opened.map_err(|error| Refusal::bug("a collected part does not open", &error))
+    }
+
+    /// The bytes of a part of a file that was kept, for whoever takes all of a tenant away; none of one that was not checked.
+    pub(crate) async fn kept_part(
+        &self,
+        snapshot: &Snapshot,
+        chunk: &CollectedChunk,
+    ) -> Result<Option<seal::SecretBytes>, Refusal> {
+        let action: Option<Stored<ResponseAction>> = snapshot.read(&chunk.action.to_string()).await?;
+        let kept = action.is_some_and(|stored| stored.value.state == ActionState::Done && collects(&stored.value));
+        if kept { self.open_part(chunk).map(Some) } else { Ok(None) }
     }
 
     /// Whether what came of a file is what its sensor signed for: why not, where it is not.
@@ -212,7 +224,9 @@ impl Handle<SensorSendChunk> for Control {
         if u64::from(input.index).saturating_mul(PART_BYTES).saturating_add(length) > bound(action) {
             return Err(Refusal::conflict("the file is larger than was asked for; it is not wanted"));
         }
-        let sealed = self.sealer.seal(&context(action.tenant, action.id, input.index), &bytes, self.entropy.as_ref());
+        let owner = Owner::Tenant(action.tenant);
+        let place = context(action.tenant, action.id, input.index);
+        let sealed = self.keys.seal(owner, &place, &bytes, self.entropy.as_ref());
         let chunk = CollectedChunk {
             action: action.id,
             tenant: action.tenant,

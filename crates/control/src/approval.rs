@@ -302,7 +302,8 @@ impl Control {
         if approval.sealed_input.is_some() {
             let mut full = self.full_input(approval)?;
             overlay(&mut full, &narrower);
-            let sealed = self.sealer.seal(
+            let sealed = self.keys.seal(
+                approval.tenant.into(),
                 approval.id.to_string().as_bytes(),
                 full.to_string().as_bytes(),
                 self.inner.entropy.as_ref(),

@@ -55,15 +55,16 @@ impl Control {
         let entry = self.leaf(&passage.facts(Some(target), Some(decision), Ending::of(202)))?;
         let mut changes = Changes::new();
         changes.create(&approval);
-        let mut commit =
-            self.guarded(Commit::new(passage.started, entry).changes(changes), passage, target.owner, stamp);
+        let (told, records) = self.tell_of_approval(api::NoticeKind::ApprovalWaiting, &approval).await?;
+        let commit = records.into_iter().fold(Commit::new(passage.started, entry).changes(changes), Commit::record);
+        let mut commit = self.guarded(commit.changes(told), passage, target.owner, stamp);
         let (call, expires_at) = (passage.call, approval.expires_at);
         let stored = if approval.state == ApprovalState::Deferred {
             StoredReply::Deferred { call, approval: id, missing: approval.missing.clone(), expires_at }
         } else {
             StoredReply::Pending { call, approval: id, rung: approval.rung.clone(), expires_at }
         };
-        if let Some(record) = self.remember(passage, || stored)? {
+        if let Some(record) = self.remember(passage, target.owner, || stored)? {
             commit = commit.idempotency(record);
         }
         if passage.spec.meta.effect != api::Effect::Read {
@@ -91,7 +92,8 @@ impl Control {
         };
         let sealed_input = passage.holds_secret.then(|| {
             let plain = passage.input.to_string();
-            STANDARD.encode(self.sealer.seal(id.to_string().as_bytes(), plain.as_bytes(), self.entropy.as_ref()))
+            let context = id.to_string().into_bytes();
+            STANDARD.encode(self.keys.seal(target.owner, &context, plain.as_bytes(), self.entropy.as_ref()))
         });
         Approval {
             id,
@@ -137,8 +139,8 @@ impl Control {
         let Some(sealed) = &approval.sealed_input else { return Ok(approval.input.clone()) };
         let bytes = STANDARD.decode(sealed).map_err(|error| Refusal::bug("a sealed input is not base64", &error))?;
         let opened = self
-            .sealer
-            .open(approval.id.to_string().as_bytes(), &bytes)
+            .keys
+            .open(approval.tenant.into(), approval.id.to_string().as_bytes(), &bytes)
             .map_err(|error| Refusal::bug("a sealed input does not open", &error))?;
         serde_json::from_slice(opened.expose()).map_err(|error| Refusal::bug("a sealed input does not parse", &error))
     }

@@ -143,9 +143,11 @@ impl Export {
             builder = builder.evidence(ask);
         }
         let owner = admitted.target.owner;
-        let committed = self.write_tree(&mut builder, &admitted.snapshot, owner, place.size, place.created_at).await?;
+        let committed =
+            self.write_tree(control, &mut builder, &admitted.snapshot, owner, place.size, place.created_at).await?;
         for (tenant, size) in committed {
-            self.write_tree(&mut builder, &admitted.snapshot, Owner::Tenant(tenant), size, place.created_at).await?;
+            self.write_tree(control, &mut builder, &admitted.snapshot, Owner::Tenant(tenant), size, place.created_at)
+                .await?;
         }
         self.take(builder.finish().map_err(failed)?);
         Ok(())
@@ -154,6 +156,7 @@ impl Export {
     /// Write one tree at one size; the tenants' heads that it commits to.
     async fn write_tree(
         &mut self,
+        control: &Control,
         builder: &mut ExportBuilder<'_>,
         snapshot: &Snapshot,
         owner: Owner,
@@ -176,7 +179,7 @@ impl Export {
                 {
                     committed.insert(head.tenant, head.size);
                 }
-                let payload = kept_payload(snapshot, &leaf, created_at).await?;
+                let payload = kept_payload(control, snapshot, &leaf, created_at).await?;
                 self.take(tree.push(&leaf.leaf, payload.as_ref()).map_err(failed)?);
             }
         }
@@ -186,16 +189,20 @@ impl Export {
     }
 }
 
-async fn kept_payload(snapshot: &Snapshot, leaf: &Leaf, created_at: Timestamp) -> Result<Option<Payload>, Refusal> {
+async fn kept_payload(
+    control: &Control,
+    snapshot: &Snapshot,
+    leaf: &Leaf,
+    created_at: Timestamp,
+) -> Result<Option<Payload>, Refusal> {
     let Some(stored) = snapshot.payload(leaf.call, leaf.part).await? else { return Ok(None) };
     if stored.erased() || stored.expires_at.is_some_and(|end| end <= created_at.plus(EXPORT_MARGIN)) {
         return Ok(None);
     }
     let salt = <[u8; 32]>::try_from(stored.salt.as_slice())
         .map_err(|error| Refusal::bug("a stored salt is damaged", &error))?;
-    let input =
-        serde_json::from_slice(&stored.body).map_err(|error| Refusal::bug("a stored payload is not JSON", &error))?;
-    Ok(Some(Payload { call: leaf.call, salt: Salt::from_bytes(salt), input }))
+    let input = control.opened_payload(leaf.tree, leaf.call, leaf.part, &stored.body)?;
+    Ok(input.map(|input| Payload { call: leaf.call, salt: Salt::from_bytes(salt), input }))
 }
 
 /// The checkpoint at exactly this size.

@@ -89,9 +89,11 @@ impl Handle<AuditGet> for Control {
 
     async fn handle(&self, admitted: &Admitted<'_>, input: AuditGet) -> Result<Outcome<AuditDetail>, Refusal> {
         let leaves = leaves_of(admitted, input.call).await?;
-        let payload = admitted.snapshot.payload(input.call, 0).await?;
-        let input_erased = payload.as_ref().is_some_and(store::Payload::erased);
-        let input = payload.and_then(|payload| serde_json::from_slice(&payload.body).ok());
+        let (input, input_erased) = match admitted.snapshot.payload(input.call, 0).await? {
+            Some(payload) if payload.erased() => (None, true),
+            Some(payload) => (self.opened_payload(admitted.target.owner, input.call, 0, &payload.body)?, false),
+            None => (None, false),
+        };
         let records = leaves.iter().map(wire).collect::<Result<Vec<_>, Refusal>>()?;
         Ok(Outcome::answer(AuditDetail { records, input, input_erased }))
     }

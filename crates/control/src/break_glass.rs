@@ -117,7 +117,15 @@ impl Handle<BreakGlassOpen> for Control {
         };
         changes.create(&glass);
         tracing::warn!(break_glass = %glass.id, tenant = %glass.tenant, principal = %principal, role = glass.role, "the glass was broken");
-        Ok(Outcome::changed(wire(glass, admitted.now), changes).touching(&principal))
+        let data = serde_json::json!({
+            "break_glass": glass.id, "tenant": glass.tenant, "person": principal, "role": glass.role,
+            "case": glass.case, "expires_at": glass.expires_at,
+        });
+        let (told, records) = self.tell_webhooks(api::NoticeKind::BreakGlassOpened, place, None, &data).await?;
+        changes.append(told);
+        let mut outcome = Outcome::changed(wire(glass, admitted.now), changes).touching(&principal);
+        outcome.leaves.extend(records);
+        Ok(outcome)
     }
 }
 

@@ -44,7 +44,10 @@ pub struct Inner {
     /// Where people sign in besides with a password.
     pub(crate) providers: crate::oidc::Providers,
     pub(crate) cursors: Mac,
+    /// Seals under the master key: the signing key, and what lives for minutes.
     pub(crate) sealer: Sealer,
+    /// Seal everything else.
+    pub(crate) keys: crate::keys::Keys,
     pub(crate) log_name: LogName,
     pub(crate) log_key: ArcSwap<LogKey>,
     pub(crate) started_at: Timestamp,

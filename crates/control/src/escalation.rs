@@ -5,7 +5,7 @@ use crate::context::Control;
 use crate::refusal::Refusal;
 use ids::{Owner, Scope, Timestamp};
 use policy::Rung;
-use store::{Approval, Changes, Escalation, Stored, sortable};
+use store::{Approval, Changes, Commit, Escalation, Stored, sortable};
 
 impl Control {
     /// Escalate what waits and is near its end: say which further rung would do, so that more people are asked.
@@ -23,7 +23,14 @@ impl Control {
             let (owner, id) = (Owner::from(approval.tenant), approval.id.to_string());
             let mut changes = Changes::new();
             changes.replace(&approval, version);
-            self.commit_as_system("approval-escalation", "approval.escalate", owner, id, changes).await?;
+            let name = "approval-escalation";
+            let entry = self.digested_leaf(name, "approval.escalate", owner, Some(id), None, 200, None)?;
+            let mut commit = Commit::new(now, entry).changes(changes);
+            if approval.escalation.is_some() {
+                let (told, records) = self.tell_of_approval(api::NoticeKind::ApprovalEscalated, &approval).await?;
+                commit = records.into_iter().fold(commit.changes(told), Commit::record);
+            }
+            self.store.commit(commit).await?;
         }
         Ok(())
     }

@@ -344,7 +344,7 @@ impl Control {
         commit = self.guarded(commit, passage, target.owner, stamp);
         commit = self.counted(commit, passage, target.owner, request);
         let done = Done { call: passage.call, output, obligations: told(obligations), replayed: false };
-        if let Some(record) = self.remember(passage, || StoredReply::done(&done))? {
+        if let Some(record) = self.remember(passage, target.owner, || StoredReply::done(&done))? {
             commit = commit.idempotency(record);
         }
         self.store.commit(commit).await?;

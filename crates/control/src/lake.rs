@@ -327,8 +327,8 @@ impl Control {
 
     /// Run the jobs that are due, one after the other; whether there was one.
     async fn run_lake_jobs(&self, stop: &mut tokio::sync::watch::Receiver<bool>) -> Result<bool, Refusal> {
-        let Some(plane) = &self.plane else { return Ok(false) };
-        let mut any = false;
+        let mut any = self.run_offboardings(stop).await?;
+        let Some(plane) = &self.plane else { return Ok(any) };
         for kind in [COMPACT_JOB, ERASE_JOB] {
             for lease in self.store.jobs().claim(KEEPER, kind, 1, COMPACT_LEASE).await? {
                 any = true;

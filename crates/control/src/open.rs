@@ -6,6 +6,7 @@ use crate::connectors::ConnectorCourier;
 use crate::context::{Control, HASHES_AT_ONCE, Inner};
 use crate::courier::Courier;
 use crate::decide::{TenantCache, policy_state};
+use crate::keys::Keys;
 use crate::kill::KillBoard;
 use crate::rate::RateLimiter;
 use crate::refusal::Refusal;
@@ -13,10 +14,11 @@ use crate::registry::Registry;
 use crate::settings::Settings;
 use crate::sign_in::SignIns;
 use crate::signing::{LogKey, SIGNING_KEY, fresh_key, stored_key};
+use crate::webhook::WebhookCourier;
 use arc_swap::ArcSwap;
 use audit::LogName;
 use ids::{AssignmentId, Clock, CredentialId, Entropy, Owner, Principal, Scope, UserId};
-use seal::{Mac, Sealer, Token};
+use seal::{Sealer, Token};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -75,6 +77,8 @@ pub struct Opened {
     pub shipped: Vec<policy::Document>,
     /// Seals secrets at rest; from a file or the environment, never from the store.
     pub master_key: [u8; 32],
+    /// The master key before, where this opening changes it: what it sealed is sealed anew under the one above.
+    pub master_key_before: Option<[u8; 32]>,
     /// Where telemetry goes and is asked; without one, whatever needs it answers that it is unavailable.
     pub plane: Option<Arc<dyn api::DataPlane>>,
     /// What runs that a model drives ask, by alias; without one they end at their first question, with that reason.
@@ -90,13 +94,20 @@ impl Opened {
         let log_name = LogName::new(&self.settings.log_name).map_err(|error| OpenError::LogName(error.to_string()))?;
         let snapshot = self.store.snapshot(Scope::Provider);
         let sealer = Sealer::new(self.master_key);
-        let (log_key, fresh) = match stored_key(&snapshot, &sealer, log_name.as_str()).await? {
+        let before = self.master_key_before.map(Sealer::new);
+        let stored = match (stored_key(&snapshot, &sealer, log_name.as_str()).await, &before) {
+            (Err(OpenError::MasterKey), Some(before)) => stored_key(&snapshot, before, log_name.as_str()).await?,
+            (stored, _) => stored?,
+        };
+        let (log_key, fresh) = match stored {
             Some(key) => (key, None),
             None => {
                 let (signer, secret) = fresh_key(&sealer, self.entropy.as_ref(), log_name.as_str())?;
                 (LogKey { signer, rotations: Vec::new() }, Some(secret))
             }
         };
+        let loaded = Keys::load(sealer.clone(), before.as_ref(), &snapshot, self.entropy.as_ref()).await?;
+        let (keys, cursors, fresh_data_key) = loaded;
         let providers = crate::oidc::providers(&self.settings.sign_in, self.entropy.as_ref())?;
         let anchors = crate::anchor::Anchors::new(&self.settings.anchors)
             .map_err(|(name, fault)| OpenError::Anchor(name, fault.to_string()))?;
@@ -126,8 +137,9 @@ impl Opened {
                 attempts: Attempts::default(),
                 sign_ins: SignIns::default(),
                 providers,
-                cursors: Mac::from_bytes(self.master_key).derive("gate"),
+                cursors,
                 sealer,
+                keys,
                 log_name,
                 log_key: ArcSwap::from_pointee(log_key),
                 started_at,
@@ -137,9 +149,11 @@ impl Opened {
                 sequencing: tokio::sync::Mutex::new(()),
             }),
         };
-        if let Some(secret) = fresh {
+        if fresh.is_some() || fresh_data_key.is_some() {
             let mut changes = Changes::new();
-            changes.create(&secret);
+            for secret in fresh.iter().chain(&fresh_data_key) {
+                changes.create(secret);
+            }
             control
                 .commit_as_system(
                     "setup",
@@ -150,6 +164,10 @@ impl Opened {
                 )
                 .await?;
         }
+        if let Some(before) = before {
+            control.move_keys(&before).await?;
+        }
+        control.complete_keys().await?;
         control.load_kill_switch().await?;
         control.set_up_all().await?;
         if let Some(plane) = &control.plane {
@@ -258,7 +276,8 @@ impl Control {
         let anchors = 0..self.anchors.count();
         tasks.extend(anchors.map(|number| tokio::spawn(self.clone().anchor_forever(number, stopped.clone()))));
         let connectors: Arc<dyn Courier> = Arc::new(ConnectorCourier::new(self.clone()));
-        let couriers = std::iter::once(connectors).chain(couriers);
+        let webhooks: Arc<dyn Courier> = Arc::new(WebhookCourier(self.clone()));
+        let couriers = [connectors, webhooks].into_iter().chain(couriers);
         tasks.extend(couriers.map(|courier| tokio::spawn(self.clone().carry(courier, stopped.clone()))));
         Running { control: self.clone(), stop, tasks }
     }

@@ -5,14 +5,64 @@ use crate::context::Control;
 use crate::refusal::Refusal;
 use ids::{JobId, Owner, Scope, TenantId, Timestamp};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use store::{
     Agent, AgentDefinition, Approval, Assignment, BreakGlass, Case, CaseComment, CaseDetection, CaseEntity, CaseEntry,
     CaseEvidence, CaseMark, CaseTask, Changes, CollectedChunk, Connector, Credential, Deputy, EntityVerdict, Grant,
     IngestKey, JobPage, JobState, KillSwitch, Lease, Lockdown, NewJob, Page, Resource, ResponseAction, Role, Rule,
     RuleException, RulePack, RulePackAssignment, RulePackRule, RuleVersion, Run, RunLines, RunTaint, SealedSecret,
-    Sensor, ServiceKey, Skill, Snapshot, Source, Stored, User,
+    Sensor, ServiceKey, Skill, Snapshot, Source, Stored, User, Webhook,
 };
+
+/// Calls `$each!` with every kind of document that tenants own, but roles. Whatever acts goes first. A new kind joins this list
+/// (CONTRIBUTING, "Other common changes").
+macro_rules! for_each_owned {
+    ($each:ident) => {
+        $each!(
+            Credential,
+            BreakGlass,
+            Deputy,
+            Grant,
+            IngestKey,
+            Connector,
+            Assignment,
+            ServiceKey,
+            Sensor,
+            CollectedChunk,
+            ResponseAction,
+            RunTaint,
+            RunLines,
+            Run,
+            AgentDefinition,
+            Skill,
+            Agent,
+            User,
+            Approval,
+            Lockdown,
+            KillSwitch,
+            Source,
+            RulePackAssignment,
+            RuleException,
+            RulePackRule,
+            RulePack,
+            RuleVersion,
+            Rule,
+            CaseDetection,
+            CaseEntity,
+            EntityVerdict,
+            CaseEntry,
+            CaseComment,
+            CaseTask,
+            CaseEvidence,
+            CaseMark,
+            Case,
+            SealedSecret,
+            Webhook
+        )
+    };
+}
+pub(crate) use for_each_owned;
 
 /// The job that removes a tenant's documents.
 pub(crate) const PURGE_JOB: &str = "tenant.purge";
@@ -39,68 +89,51 @@ impl Control {
     pub(crate) async fn purge(&self, lease: &Lease) -> Result<(), Refusal> {
         let tenant = lease.job.payload.get("tenant").and_then(Value::as_str).unwrap_or_default();
         let tenant: TenantId = tenant.parse().map_err(|error| Refusal::bug("a purge names no tenant", &error))?;
-        let snapshot = self.store.snapshot(Scope::Tenant(tenant));
-        let mut removed = self.cancel_jobs(&snapshot, lease, tenant).await?;
-        // Whatever acts goes first. A new kind of document of tenants joins this list (CONTRIBUTING, "Other common changes").
-        removed += self.remove_all::<Credential>(&snapshot, lease, tenant).await?;
-        removed += self.remove_all::<BreakGlass>(&snapshot, lease, tenant).await?;
-        removed += self.remove_all::<Deputy>(&snapshot, lease, tenant).await?;
-        removed += self.remove_all::<Grant>(&snapshot, lease, tenant).await?;
-        removed += self.remove_all::<IngestKey>(&snapshot, lease, tenant).await?;
-        removed += self.remove_all::<Connector>(&snapshot, lease, tenant).await?;
-        removed += self.remove_all::<Assignment>(&snapshot, lease, tenant).await?;
-        removed += self.remove_all::<ServiceKey>(&snapshot, lease, tenant).await?;
-        removed += self.remove_all::<Sensor>(&snapshot, lease, tenant).await?;
-        removed += self.remove_all::<CollectedChunk>(&snapshot, lease, tenant).await?;
-        removed += self.remove_all::<ResponseAction>(&snapshot, lease, tenant).await?;
-        removed += self.remove_all::<RunTaint>(&snapshot, lease, tenant).await?;
-        removed += self.remove_all::<RunLines>(&snapshot, lease, tenant).await?;
-        removed += self.remove_all::<Run>(&snapshot, lease, tenant).await?;
-        removed += self.remove_all::<AgentDefinition>(&snapshot, lease, tenant).await?;
-        removed += self.remove_all::<Skill>(&snapshot, lease, tenant).await?;
-        removed += self.remove_all::<Agent>(&snapshot, lease, tenant).await?;
-        removed += self.remove_all::<User>(&snapshot, lease, tenant).await?;
-        removed += self.remove_all::<Approval>(&snapshot, lease, tenant).await?;
-        removed += self.remove_all::<Lockdown>(&snapshot, lease, tenant).await?;
-        removed += self.remove_all::<KillSwitch>(&snapshot, lease, tenant).await?;
         // What is held back for a court outlives the tenant: `Retention` stays, and the rows that a hold covers.
-        removed += self.remove_all::<Source>(&snapshot, lease, tenant).await?;
-        removed += self.remove_all::<RulePackAssignment>(&snapshot, lease, tenant).await?;
-        removed += self.remove_all::<RuleException>(&snapshot, lease, tenant).await?;
-        removed += self.remove_all::<RulePackRule>(&snapshot, lease, tenant).await?;
-        removed += self.remove_all::<RulePack>(&snapshot, lease, tenant).await?;
-        removed += self.remove_all::<RuleVersion>(&snapshot, lease, tenant).await?;
-        removed += self.remove_all::<Rule>(&snapshot, lease, tenant).await?;
-        removed += self.remove_all::<CaseDetection>(&snapshot, lease, tenant).await?;
-        removed += self.remove_all::<CaseEntity>(&snapshot, lease, tenant).await?;
-        removed += self.remove_all::<EntityVerdict>(&snapshot, lease, tenant).await?;
-        removed += self.remove_all::<CaseEntry>(&snapshot, lease, tenant).await?;
-        removed += self.remove_all::<CaseComment>(&snapshot, lease, tenant).await?;
-        removed += self.remove_all::<CaseTask>(&snapshot, lease, tenant).await?;
-        removed += self.remove_all::<CaseEvidence>(&snapshot, lease, tenant).await?;
-        removed += self.remove_all::<CaseMark>(&snapshot, lease, tenant).await?;
-        removed += self.remove_all::<Case>(&snapshot, lease, tenant).await?;
-        removed += self.remove_all::<SealedSecret>(&snapshot, lease, tenant).await?;
-        let roles = self.remove_all::<Role>(&snapshot, lease, tenant).await?;
-        if roles > 0 {
-            self.load_policies().await?;
-        }
-        self.load_kill_switch().await?;
-        self.set_up_tenant(tenant).await?;
+        let removed = self.remove_documents(lease, tenant).await?;
         let mut changes = Changes::new();
-        changes.finish_job(lease, Some(&json!({ "removed": removed + roles })));
+        changes.finish_job(lease, Some(&json!({ "removed": removed.values().sum::<u64>() })));
         if self.plane.is_some() {
             changes.enqueue(self.erase_job(tenant, self.now()));
         }
         self.commit_purge(tenant, changes).await
     }
 
-    async fn remove_all<R: Resource>(
+    /// Cancel a tenant's jobs and remove its documents; how many of each kind.
+    pub(crate) async fn remove_documents(
+        &self,
+        lease: &Lease,
+        tenant: TenantId,
+    ) -> Result<BTreeMap<String, u64>, Refusal> {
+        let snapshot = self.store.snapshot(Scope::Tenant(tenant));
+        let mut removed = BTreeMap::new();
+        let mut count = |kind: &str, number: u64| {
+            if number > 0 {
+                removed.insert(kind.to_owned(), number);
+            }
+        };
+        count("cancelled_job", self.cancel_jobs(&snapshot, lease, tenant).await?);
+        macro_rules! remove {
+            ($($kind:ty),*) => {{ $(count(<$kind>::KIND, self.remove_all::<$kind>(&snapshot, lease, tenant).await?);)* }};
+        }
+        for_each_owned!(remove);
+        let roles = self.remove_all::<Role>(&snapshot, lease, tenant).await?;
+        count(Role::KIND, roles);
+        if roles > 0 {
+            self.load_policies().await?;
+        }
+        self.load_kill_switch().await?;
+        self.set_up_tenant(tenant).await?;
+        Ok(removed)
+    }
+
+    /// Remove all of a kind; how many there were.
+    pub(crate) async fn remove_all<R: Resource>(
         &self,
         snapshot: &Snapshot,
         lease: &Lease,
         tenant: TenantId,
-    ) -> Result<usize, Refusal> {
+    ) -> Result<u64, Refusal> {
         let owner = Owner::Tenant(tenant);
         let mut removed = 0;
         loop {
@@ -115,12 +148,12 @@ impl Control {
             }
             self.commit_purge(tenant, changes).await?;
             self.freshness.touch(&tenant.to_string());
-            removed += found.len();
+            removed += u64::try_from(found.len()).unwrap_or(u64::MAX);
             self.store.jobs().heartbeat(lease, LEASE, None).await?;
         }
     }
 
-    async fn cancel_jobs(&self, snapshot: &Snapshot, lease: &Lease, tenant: TenantId) -> Result<usize, Refusal> {
+    async fn cancel_jobs(&self, snapshot: &Snapshot, lease: &Lease, tenant: TenantId) -> Result<u64, Refusal> {
         let owner = Owner::Tenant(tenant);
         let mut cancelled = 0;
         for state in [JobState::Queued, JobState::Leased] {
@@ -135,7 +168,7 @@ impl Control {
                     changes.cancel_job(job.id, owner);
                 }
                 self.commit_purge(tenant, changes).await?;
-                cancelled += found.len();
+                cancelled += u64::try_from(found.len()).unwrap_or(u64::MAX);
                 self.store.jobs().heartbeat(lease, LEASE, None).await?;
             }
         }

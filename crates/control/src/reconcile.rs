@@ -22,12 +22,14 @@ const ROUND: Duration = Duration::from_millis(500);
 const DECISIONS_KEPT: Duration = Duration::from_secs(90 * 24 * 3600);
 /// How often failed attempts become a record, and what expired is swept.
 const SLOW_ROUND: Duration = Duration::from_secs(10);
+/// How often it is looked which credentials end soon.
+const HOURLY: Duration = Duration::from_secs(3600);
 
 impl Control {
     /// Run until `stop` says so. Errors are logged and met again in the next round.
     pub(crate) async fn reconcile(self, mut stop: tokio::sync::watch::Receiver<bool>) {
         let kinds: Vec<&str> = ["approval", "job"].into_iter().chain(rule_live::KINDS).collect();
-        let mut slow_at = self.now();
+        let (mut slow_at, mut hourly_at) = (self.now(), self.now());
         let (mut rules_seen, mut rules_at) = (None, Instant::now());
         while !*stop.borrow() {
             let seen = self.store.generation(&kinds);
@@ -51,6 +53,10 @@ impl Control {
                 self.report("break glass", self.end_break_glass().await);
                 self.report("actions", self.expire_actions().await);
                 self.report("sweep", self.sweep().await);
+            }
+            if self.now() >= hourly_at {
+                hourly_at = self.now().plus(HOURLY);
+                self.report("ends of credentials", self.tell_of_expiries().await);
             }
             tokio::select! {
                 _ = stop.changed() => {}
@@ -156,6 +162,7 @@ impl Control {
         self.entropy.fill(&mut salt);
         let digest = seal::Digest::salted(&salt, &body);
         let entry = self.digested_leaf(name, operation, owner, target, aggregate, 200, Some(digest))?;
+        let body = self.sealed_payload(entry.tree, entry.call, entry.part, &body);
         Ok(AuditEntry { payload: Some(Payload { salt: salt.to_vec(), body, expires_at: None }), ..entry })
     }
 
@@ -172,6 +179,22 @@ impl Control {
         input_digest: Option<seal::Digest>,
     ) -> Result<AuditEntry, Refusal> {
         let call = CallId::generate(self.clock.as_ref(), self.entropy.as_ref());
+        self.leaf_as(call, name, operation, owner, target, aggregate, status, input_digest)
+    }
+
+    /// The same under this call's id.
+    #[expect(clippy::too_many_arguments, reason = "the fields of one record; a struct would only rename them")]
+    pub(crate) fn leaf_as(
+        &self,
+        call: CallId,
+        name: &str,
+        operation: &str,
+        owner: Owner,
+        target: Option<String>,
+        aggregate: Option<Aggregate>,
+        status: u16,
+        input_digest: Option<seal::Digest>,
+    ) -> Result<AuditEntry, Refusal> {
         let origin = Origin { face: Face::Schedule, address: None, user_agent: None, request_id: call.to_string() };
         let kind = operation.split_once('.').map_or(operation, |(family, _)| family);
         let record = Record {

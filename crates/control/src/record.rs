@@ -94,7 +94,8 @@ impl Control {
         let leaf =
             Leaf::Call(Box::new(record)).encode().map_err(|error| Refusal::bug("a record does not encode", &error))?;
         let expires_at = (effect == Effect::Read).then(|| now.plus(self.settings.read_payload_ttl));
-        let payload = Payload { salt: salt.to_vec(), body: facts.canonical.to_vec(), expires_at };
+        let body = self.sealed_payload(owner, facts.call, 0, facts.canonical);
+        let payload = Payload { salt: salt.to_vec(), body, expires_at };
         Ok(AuditEntry { tree: owner, call: facts.call, part: 0, leaf, payload: Some(payload) })
     }
 

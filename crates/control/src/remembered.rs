@@ -7,7 +7,7 @@ use crate::record::Ending;
 use crate::refusal::Refusal;
 use api::{Done, Problem, ProblemKind, Reply};
 use audit::Decided;
-use ids::{CallId, Timestamp};
+use ids::{CallId, Owner, Timestamp};
 use serde_json::Value;
 use store::{Commit, CommitError, IdempotencyRecord};
 
@@ -45,8 +45,8 @@ impl Control {
             return Err(Problem::new(ProblemKind::IdempotencyMismatch, detail).into());
         }
         let opened = self
-            .sealer
-            .open(&sealing_context(&principal, key), &remembered.response)
+            .keys
+            .open(remembered.owner, &sealing_context(&principal, key), &remembered.response)
             .map_err(|error| Refusal::bug("a remembered answer does not open", &error))?;
         let reply: StoredReply = serde_json::from_slice(opened.expose())
             .map_err(|error| Refusal::bug("a remembered answer does not parse", &error))?;
@@ -57,6 +57,7 @@ impl Control {
     pub(crate) fn remember(
         &self,
         passage: &Passage<'_>,
+        owner: Owner,
         reply: impl FnOnce() -> StoredReply,
     ) -> Result<Option<IdempotencyRecord>, Refusal> {
         let Some(key) = &passage.idempotency_key else { return Ok(None) };
@@ -64,10 +65,11 @@ impl Control {
         let plain =
             serde_json::to_vec(&reply()).map_err(|error| Refusal::bug("an answer does not serialise", &error))?;
         // Sealed always: some answers hold a secret that is shown once, and the key's holder is the one who may see it again.
-        let response = self.sealer.seal(&sealing_context(&principal, key), &plain, self.entropy.as_ref());
+        let response = self.keys.seal(owner, &sealing_context(&principal, key), &plain, self.entropy.as_ref());
         Ok(Some(IdempotencyRecord {
             principal,
             key: key.clone(),
+            owner,
             input_digest: passage.digest.to_vec(),
             response,
             expires_at: passage.started.plus(self.settings.idempotency_ttl),

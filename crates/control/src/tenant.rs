@@ -76,7 +76,7 @@ impl Handle<TenantCreate> for Control {
             retro_hunt_days: None,
         };
         let mut changes = Changes::new();
-        changes.create(&tenant);
+        changes.create(&tenant).create(&self.keys.make(Owner::Tenant(tenant.id), self.entropy.as_ref()));
         let stored = Stored { value: tenant, version: 1, created_at: admitted.now, updated_at: admitted.now };
         Ok(Outcome::changed(wire(stored)?, changes))
     }

@@ -48,18 +48,18 @@ fn label(text: &str) -> String {
 }
 
 impl Control {
-    fn totp_key(&self, user: UserId, totp: &Totp) -> Result<TotpKey, Refusal> {
+    fn totp_key(&self, user: &User, totp: &Totp) -> Result<TotpKey, Refusal> {
         let bytes =
             STANDARD.decode(&totp.sealed).map_err(|error| Refusal::bug("a sealed key is not base64", &error))?;
-        let opened = self.sealer.open(&sealed_for(user), &bytes);
+        let opened = self.keys.open(user.tenant.into(), &sealed_for(user.id), &bytes);
         let opened = opened.map_err(|error| Refusal::bug("a sealed key does not open", &error))?;
-        TotpKey::from_bytes(opened.expose()).ok_or_else(|| Refusal::bug("a sealed key is too short", &user))
+        TotpKey::from_bytes(opened.expose()).ok_or_else(|| Refusal::bug("a sealed key is too short", &user.id))
     }
 
     /// The person as they are once this code was taken; none where it is not good, or was taken before.
     pub(crate) fn after_code(&self, user: &User, code: &str, now: Timestamp) -> Result<Option<User>, Refusal> {
         let Some(totp) = &user.totp else { return Ok(None) };
-        let step = self.totp_key(user.id, totp)?.accepts(code, now, totp.last_step);
+        let step = self.totp_key(user, totp)?.accepts(code, now, totp.last_step);
         Ok(step.map(|last_step| User { totp: Some(Totp { last_step, ..totp.clone() }), ..user.clone() }))
     }
 
@@ -125,7 +125,8 @@ impl Handle<UserEnrolTotp> for Control {
         }
         let key = TotpKey::generate(self.inner.entropy.as_ref());
         let bytes = key.to_bytes();
-        let sealed = self.sealer.seal(&sealed_for(input.user), bytes.as_slice(), self.inner.entropy.as_ref());
+        let (owner, entropy) = (before.value.tenant.into(), self.inner.entropy.as_ref());
+        let sealed = self.keys.seal(owner, &sealed_for(input.user), bytes.as_slice(), entropy);
         let totp = Totp { sealed: STANDARD.encode(sealed), confirmed: false, last_step: 0 };
         let email = label(&before.value.email);
         let user = User { totp: Some(totp), ..before.value };

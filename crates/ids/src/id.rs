@@ -204,6 +204,8 @@ ids! {
     TenantId = "tenant";
     /// A person.
     UserId = "user";
+    /// A place outside that is told of things by webhook.
+    WebhookId = "webhook";
 }
 
 #[cfg(test)]

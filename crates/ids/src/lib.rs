@@ -16,7 +16,7 @@ pub use event_id::EventId;
 pub use id::{
     ActionId, AgentId, ApprovalId, AssignmentId, BreakGlassId, CallId, CaseId, CommentId, CredentialId, DetectionId,
     EvidenceId, JobId, KillSwitchId, LockdownId, MissionId, ParseIdError, PolicyId, RoleId, RuleExceptionId, RuleId,
-    RulePackId, RunId, SensorId, SensorTaskId, ServiceKeyId, TaskId, TenantId, UserId,
+    RulePackId, RunId, SensorId, SensorTaskId, ServiceKeyId, TaskId, TenantId, UserId, WebhookId,
 };
 pub use principal::{Principal, PrincipalKind};
 pub use scope::{Owner, Scope};

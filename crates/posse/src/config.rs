@@ -20,7 +20,8 @@ Options:
 
 A new folder gets `bootstrap-token`: the first admin's token, valid 24 hours.
 POSSE_MODEL_URL (with POSSE_MODEL_KIND, _NAME and _KEY) gives the model `default` without a file; see docs/models.md.
-The master key is read from POSSE_MASTER_KEY (64 hex digits) or `master_key_file`, else kept in DIR/master-key.
+The master key is read from POSSE_MASTER_KEY (64 hex digits) or `master_key_file`, else kept in DIR/master-key. To change
+it, start once with the old one as POSSE_MASTER_KEY_BEFORE or `master_key_before_file`.
 ";
 
 /// Everything that can be configured.
@@ -39,6 +40,8 @@ pub(crate) struct Config {
     pub(crate) database_url_file: Option<PathBuf>,
     /// File with the master key: 64 hex digits.
     pub(crate) master_key_file: Option<PathBuf>,
+    /// File with the master key before, for the one start that changes it: every key is sealed anew under the one above.
+    pub(crate) master_key_before_file: Option<PathBuf>,
     /// Name of the audit log in checkpoints; cannot change later.
     pub(crate) log_name: Option<String>,
     /// How long an approval waits, in seconds.

@@ -34,6 +34,7 @@ pub(crate) async fn open(data_dir: &Path, config: &Config) -> anyhow::Result<(Co
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     let master_key = master_key(data_dir, config, entropy.as_ref())?;
+    let master_key_before = master_key_before(config)?;
     let (target, engine) = match &config.database_url_file {
         Some(file) => (store::Config::postgres(read_secret(file)?), "postgres"),
         None => (store::Config::sqlite(data_dir), "sqlite"),
@@ -54,6 +55,7 @@ pub(crate) async fn open(data_dir: &Path, config: &Config) -> anyhow::Result<(Co
         registry: Registry::platform(),
         shipped: policy::shipped::documents(),
         master_key,
+        master_key_before,
         plane: Some(Arc::new(plane.clone())),
         model,
     };
@@ -139,7 +141,21 @@ fn master_key(data_dir: &Path, config: &Config, entropy: &dyn Entropy) -> anyhow
         write_secret(&own, &text).with_context(|| format!("`{}` cannot be written", own.display()))?;
         text
     };
-    let key = Digest::from_hex(text.trim()).map_err(|_| anyhow::anyhow!("the master key is not 64 hex digits"))?;
+    key_of(&text)
+}
+
+/// The master key that the one of now takes over from, where it is said.
+fn master_key_before(config: &Config) -> anyhow::Result<Option<[u8; 32]>> {
+    let text = match (std::env::var("POSSE_MASTER_KEY_BEFORE"), &config.master_key_before_file) {
+        (Ok(text), _) => text,
+        (Err(_), Some(file)) => read_secret(file)?,
+        (Err(_), None) => return Ok(None),
+    };
+    key_of(&text).map(Some)
+}
+
+fn key_of(text: &str) -> anyhow::Result<[u8; 32]> {
+    let key = Digest::from_hex(text.trim()).map_err(|_| anyhow::anyhow!("a master key is not 64 hex digits"))?;
     Ok(*key.as_bytes())
 }
 

@@ -78,6 +78,7 @@ fn write_commit(number: u64) -> Commit {
     let idempotency = IdempotencyRecord {
         principal: "user_bench".into(),
         key: format!("{:016x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
+        owner: Owner::Provider,
         input_digest: vec![1; 32],
         response: vec![b'r'; 400],
         expires_at: WallClock.now().plus(Duration::from_secs(3600)),

@@ -307,7 +307,7 @@ impl Snapshot {
 }
 
 /// The leaves of one row.
-fn bundled(row: &Row) -> Result<Vec<Leaf>, Fault> {
+pub(crate) fn bundled(row: &Row) -> Result<Vec<Leaf>, Fault> {
     let tree = parse_owner(&row.text(0)?).ok_or_else(|| Fault::decode("owner of a bundle of leaves"))?;
     let leaves = bundle::read(tree, row.count(1)?, &row.blob(3)?)?;
     let counted = u64::try_from(leaves.len()).map_err(Fault::decode)?;

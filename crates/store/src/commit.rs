@@ -183,6 +183,8 @@ pub struct IdempotencyRecord {
     pub principal: String,
     /// The key that came with the call, at most 256 bytes.
     pub key: String,
+    /// Whom the answer is about: it goes when that tenant does.
+    pub owner: Owner,
     /// Digest of the call's input: another input with the same key is an error.
     pub input_digest: Vec<u8>,
     /// The answer.

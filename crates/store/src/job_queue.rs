@@ -88,7 +88,17 @@ impl Jobs {
     pub async fn give_back(&self, held: &Lease) -> Result<(), CommitError> {
         let now = self.store.clock.now();
         let (id, worker, attempt) = (held.job.id.to_string(), held.worker.clone(), held.attempt);
-        self.store.errand(GiveBack { id, worker, attempt, now }).await
+        self.store.errand(GiveBack { id, worker, attempt, now, until: now }).await
+    }
+
+    /// Give a job back unfinished, for anybody to take up from `until` on: there is nothing to do before. It counts as no attempt.
+    ///
+    /// # Errors
+    /// [`CommitError::LeaseLost`] where the job was cancelled or another worker has it.
+    pub async fn postpone(&self, held: &Lease, until: Timestamp) -> Result<(), CommitError> {
+        let now = self.store.clock.now();
+        let (id, worker, attempt) = (held.job.id.to_string(), held.worker.clone(), held.attempt);
+        self.store.errand(GiveBack { id, worker, attempt, now, until }).await
     }
 
     async fn put_back(&self, now: Timestamp) -> Result<(), CommitError> {
@@ -238,6 +248,7 @@ struct GiveBack {
     worker: String,
     attempt: u32,
     now: Timestamp,
+    until: Timestamp,
 }
 
 impl Errand for GiveBack {
@@ -250,7 +261,8 @@ impl Errand for GiveBack {
 
     fn run<'r>(&'r self, connection: &'r mut Connection) -> BoxFuture<'r, Result<(), Undone>> {
         Box::pin(async move {
-            let row = values![&self.id, &self.worker, i64::from(self.attempt), self.now.as_micros()];
+            let (now, until) = (self.now.as_micros(), self.until.as_micros());
+            let row = values![&self.id, &self.worker, i64::from(self.attempt), until, now];
             if connection.execute(statement::JOB_GIVE_BACK, row).await? != 1 {
                 return Err(Undone::Refused(CommitError::LeaseLost { id: self.id.clone() }));
             }

@@ -30,6 +30,7 @@ mod shared;
 mod snapshot;
 mod statement;
 mod sweep;
+mod wipe;
 mod writer;
 
 pub use audit::{Advance, Checkpoint, Leaf, Node, TreeState};
@@ -48,9 +49,10 @@ pub use resources::*;
 pub use shared::{Health, Stats};
 pub use snapshot::{ReadError, Snapshot};
 pub use sweep::{Sweep, Swept};
+pub use wipe::Wiped;
 
 use engine::{Pool, values};
-use ids::{Clock, Entropy, Scope, Timestamp};
+use ids::{Clock, Entropy, Owner, Scope, Timestamp};
 use shared::Shared;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -75,6 +77,8 @@ impl std::fmt::Debug for Store {
 /// What was answered to a call that came before with the same idempotency key.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Remembered {
+    /// Whom the answer is about.
+    pub owner: Owner,
     /// Digest of that call's input: another one is a misuse of the key.
     pub input_digest: Vec<u8>,
     /// The answer.
@@ -213,7 +217,8 @@ impl Store {
         let rows = self.readers.rows(statement::IDEMPOTENCY_READ, values![principal, key]).await?;
         let Some(row) = rows.first() else { return Ok(None) };
         let expires_at = Timestamp::from_micros(row.int(2)?);
-        let remembered = Remembered { input_digest: row.blob(0)?, response: row.blob(1)?, expires_at };
+        let owner = resource::parse_owner(&row.text(3)?).ok_or_else(|| engine::Fault::decode("owner of an answer"))?;
+        let remembered = Remembered { owner, input_digest: row.blob(0)?, response: row.blob(1)?, expires_at };
         Ok((expires_at > self.clock.now()).then_some(remembered))
     }
 

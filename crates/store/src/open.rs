@@ -164,6 +164,21 @@ impl Opener {
         }
     }
 
+    /// Write the files anew, so that nothing that was deleted is left in them. Outside of a transaction, by the writer.
+    ///
+    /// `SQLite` makes a copy of what is live in a temporary file, outside of the folder and gone with its descriptor; it may
+    /// be larger than memory. Then its log is emptied. For `PostgreSQL` the statement names the tables.
+    pub(crate) async fn scrub(&self, connection: &mut Connection, tables: &'static str) -> Result<(), Fault> {
+        if matches!(self, Self::Postgres(_)) {
+            return connection.execute(tables, Vec::new()).await.map(drop);
+        }
+        connection.execute("PRAGMA temp_store = FILE", Vec::new()).await?;
+        let written = connection.execute("VACUUM", Vec::new()).await;
+        connection.execute("PRAGMA temp_store = MEMORY", Vec::new()).await?;
+        written?;
+        self.verify(connection).await
+    }
+
     /// After a failed commit: what the log holds must reach the database file and the disk, or nothing more is written.
     ///
     /// The kernel reports a failed sync once and forgets the pages; copying the whole log over and syncing again is

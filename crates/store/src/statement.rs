@@ -70,7 +70,8 @@ statements! {
     DOCUMENT_KEYED_DOWN = concat!(by_key!(), " AND k.id < $4 ORDER BY k.id DESC LIMIT $5");
     DOCUMENT_RANGE = concat!(by_range!(), " ORDER BY k.value, k.id LIMIT $5");
 
-    IDEMPOTENCY_READ = "SELECT input_digest, response, expires_at FROM idempotency WHERE principal = $1 AND key = $2";
+    IDEMPOTENCY_READ = "SELECT input_digest, response, expires_at, owner FROM idempotency \
+        WHERE principal = $1 AND key = $2";
     COUNTER_SUM = "SELECT CAST(COALESCE(SUM(count), 0) AS BIGINT) FROM counter WHERE key = $1 AND bucket >= $2";
 
     LEAF_COUNT = "SELECT idx + count FROM audit_leaf WHERE tree = $1 ORDER BY idx DESC LIMIT 1";
@@ -111,7 +112,7 @@ statements! {
     JOB_HEARTBEAT = "UPDATE job SET lease_until = $4, updated_at = $5 \
         WHERE id = $1 AND state = 'leased' AND lease_worker = $2 AND attempts = $3";
     JOB_GIVE_BACK = "UPDATE job SET state = 'queued', attempts = attempts - 1, run_at = $4, lease_worker = NULL, \
-        lease_until = NULL, updated_at = $4 WHERE id = $1 AND state = 'leased' AND lease_worker = $2 AND attempts = $3";
+        lease_until = NULL, updated_at = $5 WHERE id = $1 AND state = 'leased' AND lease_worker = $2 AND attempts = $3";
     JOB_PROGRESS = "UPDATE job SET progress_permille = $2, progress_text = $3 WHERE id = $1";
     JOB_EXPIRED = "SELECT id, attempts, attempts_max FROM job WHERE state = 'leased' AND lease_until < $1 \
         ORDER BY lease_until LIMIT $2";
@@ -145,6 +146,16 @@ statements! {
         (SELECT key, bucket FROM counter WHERE bucket < $1 ORDER BY bucket LIMIT $2)";
     SWEEP_DECISION = "DELETE FROM decision_input WHERE call IN \
         (SELECT call FROM decision_input WHERE at < $1 ORDER BY at LIMIT $2)";
+
+    // What a tenant leaves beside its documents. Payloads and questions go by the leaves of its tree: they have no index
+    // by owner.
+    WIPE_LEAVES = "SELECT tree, idx, count, leaves FROM audit_leaf WHERE tree = $1 AND idx >= $2 ORDER BY idx LIMIT $3";
+    WIPE_PAYLOADS = "DELETE FROM audit_payload WHERE call = $1 AND tree = $2";
+    WIPE_DECISIONS = "DELETE FROM decision_input WHERE call = $1 AND owner = $2";
+    WIPE_ANSWERS = "DELETE FROM idempotency WHERE (principal, key) IN \
+        (SELECT principal, key FROM idempotency WHERE owner = $1 LIMIT $2)";
+    WIPE_JOBS = "DELETE FROM job WHERE id IN (SELECT id FROM job WHERE owner = $1 LIMIT $2)";
+    WIPE_MESSAGES = "DELETE FROM outbox WHERE seq IN (SELECT seq FROM outbox WHERE owner = $1 LIMIT $2)";
 }
 
 bulks! {
@@ -169,8 +180,8 @@ bulks! {
     LEAVES_WRITE = "INSERT INTO audit_leaf (tree, idx, count, leaves) VALUES", 0, 4, "";
     CALLS_WRITE = "INSERT INTO audit_call (call, part, tree, bundle) VALUES", 0, 4, "";
     PAYLOADS_WRITE = "INSERT INTO audit_payload (call, part, tree, salt, body, expires_at) VALUES", 0, 6, "";
-    IDEMPOTENCY_WRITE = "INSERT INTO idempotency (principal, key, input_digest, response, expires_at) VALUES", 0, 5,
-        "ON CONFLICT (principal, key) DO UPDATE SET input_digest = excluded.input_digest, \
+    IDEMPOTENCY_WRITE = "INSERT INTO idempotency (principal, key, owner, input_digest, response, expires_at) VALUES", 0, 6,
+        "ON CONFLICT (principal, key) DO UPDATE SET owner = excluded.owner, input_digest = excluded.input_digest, \
          response = excluded.response, expires_at = excluded.expires_at";
     COUNTERS_WRITE = "INSERT INTO counter (key, bucket, count) VALUES", 0, 3,
         "ON CONFLICT (key, bucket) DO UPDATE SET count = counter.count + excluded.count";

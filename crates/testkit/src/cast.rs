@@ -294,6 +294,9 @@ impl Cast {
         let made = at(tenant, json!({ "name": connector, "shipped": "slack-message" }));
         platform.done(chief, "connector.create", &made).await;
         things.insert("connector", connector);
+        let made = json!({ "name": name("hook"), "url": "https://hooks.example.com", "kinds": ["expiry_near"] });
+        let made = platform.done(chief, "webhook.create", &at(tenant, made)).await;
+        things.insert("webhook", id(&made["webhook"]));
         if let Some(tenant) = tenant {
             let source = name("source");
             let made = json!({ "tenant": tenant, "name": source });

@@ -38,6 +38,7 @@ impl Dump {
         dump.take::<store::Grant>(&snapshot).await;
         dump.take::<store::KillSwitch>(&snapshot).await;
         dump.take::<store::Lockdown>(&snapshot).await;
+        dump.take::<store::Offboarding>(&snapshot).await;
         dump.take::<store::Policy>(&snapshot).await;
         dump.take::<store::PolicyVersion>(&snapshot).await;
         dump.take::<store::ResponseAction>(&snapshot).await;
@@ -49,6 +50,7 @@ impl Dump {
         dump.take::<store::Skill>(&snapshot).await;
         dump.take::<store::Tenant>(&snapshot).await;
         dump.take::<store::User>(&snapshot).await;
+        dump.take::<store::Webhook>(&snapshot).await;
         dump
     }
 

@@ -160,6 +160,7 @@ impl Platform {
             registry,
             shipped: shipped.clone(),
             master_key: [7; 32],
+            master_key_before: None,
             plane: Some(plane.clone()),
             model: model.clone(),
         };
@@ -197,6 +198,12 @@ impl Platform {
             stop,
             serving,
         }
+    }
+
+    /// The folder of its state; none where that is in `PostgreSQL`.
+    #[must_use]
+    pub fn data_dir(&self) -> Option<&std::path::Path> {
+        matches!(self.state.target, store::Target::Sqlite { .. }).then(|| self.folder.path())
     }
 
     /// Stop in good order and start again on the same state.

@@ -12,6 +12,7 @@ use api::{
 use ids::{Owner, Scope, TenantId, Text, Timestamp};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ pub enum Reached {
     Question(&'static str, Scope, Bounds),
     /// A tenant's erasure.
     Erase(TenantId),
+    /// The removal of what was erased from the disk.
+    Scrub,
     /// A tenant's setup.
     SetUp(TenantSetup),
     /// A finding of the platform itself.
@@ -43,6 +46,7 @@ pub struct Recorder {
     reached: Arc<Mutex<Vec<Reached>>>,
     held: Mutex<Held>,
     rows: Mutex<Vec<serde_json::Map<String, serde_json::Value>>>,
+    cannot_erase: AtomicBool,
 }
 
 impl Recorder {
@@ -64,6 +68,11 @@ impl Recorder {
     /// Answer every query with these rows.
     pub fn answer(&self, rows: Vec<serde_json::Map<String, serde_json::Value>>) {
         *self.rows.lock().unwrap_or_else(PoisonError::into_inner) = rows;
+    }
+
+    /// From now on no erasure succeeds.
+    pub fn fail_erasures(&self) {
+        self.cannot_erase.store(true, Ordering::Release);
     }
 
     fn note(&self, what: &'static str, scope: &Scope, bounds: &Bounds) {
@@ -429,7 +438,17 @@ impl DataPlane for Recorder {
     ) -> Future<'a, Result<Erased, Problem>> {
         told(1000, "nothing to do");
         self.seen().push(Reached::Erase(tenant));
-        now(Ok(Erased::default()))
+        let failed = self.cannot_erase.load(Ordering::Acquire).then(Problem::internal);
+        now(failed.map_or_else(|| Ok(Erased::default()), Err))
+    }
+
+    fn grace(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn scrub(&self, _: Timestamp) -> Future<'_, Result<bool, Problem>> {
+        self.seen().push(Reached::Scrub);
+        now(Ok(true))
     }
 
     fn ready(&self) -> Result<(), String> {

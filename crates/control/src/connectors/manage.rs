@@ -287,7 +287,8 @@ impl Handle<ConnectorSetSecret> for Control {
             return Err(Refusal::fault("/name", detail));
         }
         let place = context(&admitted.target.id, &input.name);
-        let sealed = self.sealer.seal(&place, input.value.reveal().as_bytes(), self.entropy.as_ref());
+        let sealed =
+            self.keys.seal(admitted.target.owner, &place, input.value.reveal().as_bytes(), self.entropy.as_ref());
         let mut connector = before.value.clone();
         connector.secrets.insert(input.name.into_string(), STANDARD.encode(sealed));
         replaced(admitted, &before, connector)

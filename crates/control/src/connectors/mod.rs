@@ -71,7 +71,7 @@ impl Control {
         for (name, sealed) in &connector.secrets {
             let sealed =
                 STANDARD.decode(sealed).map_err(|error| Refusal::bug("a sealed secret is no base64", &error))?;
-            let opened = self.sealer.open(&context(&key, name), &sealed);
+            let opened = self.keys.open(connector.tenant.into(), &context(&key, name), &sealed);
             let opened = opened.map_err(|error| Refusal::bug("a sealed secret does not open", &error))?;
             let text =
                 std::str::from_utf8(opened.expose()).map_err(|error| Refusal::bug("a secret is no text", &error))?;

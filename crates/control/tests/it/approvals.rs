@@ -265,8 +265,8 @@ async fn secrets_are_hidden_from_approvers_and_reach_the_call() {
         assert!(records.iter().all(|record| !record.to_string().contains(password)));
         for record in records {
             let Ok(call) = record["call"].as_str().unwrap_or_default().parse() else { continue };
-            let payload = platform.control.store().snapshot(ids::Scope::Provider).payload(call, 0).await.unwrap();
-            let body = payload.map(|payload| String::from_utf8_lossy(&payload.body).into_owned()).unwrap_or_default();
+            let kept = platform.control.kept_text(owner, call).await;
+            let body = kept.map(|(_, text)| String::from_utf8_lossy(&text).into_owned()).unwrap_or_default();
             assert!(!body.contains(password) && !body.contains(PASSWORD), "{record}");
         }
     }

@@ -222,6 +222,29 @@ async fn what_was_isolated_is_undone_by_hand_or_by_time() {
     assert_eq!(scene.told(&[&asked]).1, ["posse.action.uncertain"]);
 }
 
+/// The parts of collected files that an export of the tenant holds.
+async fn exported_parts(scene: &Scene) -> Vec<Vec<u8>> {
+    let (mut parts, mut input) = (Vec::new(), json!({ "tenant": scene.cast.own }));
+    loop {
+        let page = scene.platform.done(&scene.cast.chief.token, "tenant.export", &input).await;
+        for file in page["items"].as_array().unwrap() {
+            if !file["path"].as_str().unwrap().starts_with("documents/collected_chunk/") {
+                continue;
+            }
+            let text = String::from_utf8(STANDARD.decode(file["content"].as_str().unwrap()).unwrap()).unwrap();
+            for line in text.lines() {
+                let value = serde_json::from_str::<Value>(line).unwrap()["value"].take();
+                assert!(value.get("sealed").is_none(), "{value}");
+                parts.extend(value["content"].as_str().map(|content| STANDARD.decode(content).unwrap()));
+            }
+        }
+        match page["next_cursor"].as_str() {
+            Some(cursor) => input["cursor"] = cursor.into(),
+            None => return parts,
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_file_is_kept_sealed_where_it_is_what_the_sensor_signed_for() {
     let scene = scene().await;
@@ -271,6 +294,8 @@ async fn a_file_is_kept_sealed_where_it_is_what_the_sensor_signed_for() {
     // Sealed where it lies, and blank on the record.
     let dump = format!("{:?}", testkit::Dump::of(scene.platform.control.store()).await);
     assert!(!dump.contains(&STANDARD.encode(&content[..300])), "the content stands somewhere as it is");
+    // A tenant that leaves takes it along.
+    assert_eq!(exported_parts(&scene).await.concat(), content, "the export holds the file");
     // What came after the end changes nothing.
     scene.platform.done(&scene.own, "sensor.send_chunk", &chunk(&task, 0, b"else")).await;
     assert_eq!(get(scene.token("analyst"), &asked, 0).await.status, 200);
@@ -309,6 +334,7 @@ async fn a_file_is_kept_sealed_where_it_is_what_the_sensor_signed_for() {
     scene.platform.done(&scene.own, "sensor.send_chunk", &chunk(&task, 0, &content[..262_144])).await;
     let beyond = scene.platform.call(&scene.own, "sensor.send_chunk", &chunk(&task, 1, &content[..262_144])).await;
     assert_eq!(beyond.problem(), "conflict", "{}", beyond.body);
+    assert_eq!(exported_parts(&scene).await.concat(), content, "no part of a file that was not checked yet");
     // Nobody but the task's own sensor hands over anything, and only for such a task.
     let (stranger, token) = cast::sensor(&scene.platform, &scene.cast.chief.token, "db-9", &scene.cast.own, &[]).await;
     let mut foreign = chunk(&task, 0, b"x");

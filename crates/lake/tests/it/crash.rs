@@ -94,6 +94,9 @@ impl Catalog for Faulty {
     fn unlinked(&self, files: Vec<FileId>) -> Answer<'_, ()> {
         self.inner.unlinked(files)
     }
+    fn scrub(&self) -> Answer<'_, ()> {
+        self.inner.scrub()
+    }
 }
 
 fn parquet_files(folder: &Path) -> usize {

@@ -10,7 +10,7 @@ use api::{
     Problem, ProblemKind, ProcessTree, Protocol, RetroHunted, RuleReport, RuleSet, SourceHealth, SyslogStream,
     TenantSetup, Told, TurnedAway, Values,
 };
-use ids::{EventId, Scope, TenantId, Text};
+use ids::{EventId, Scope, TenantId, Text, Timestamp};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -291,6 +291,14 @@ impl DataPlane for Plane {
         told: &'a (dyn Fn(u32, &str) -> bool + Send + Sync),
     ) -> Future<'a, Result<Erased, Problem>> {
         Box::pin(self.run_erasure(tenant, told))
+    }
+
+    fn grace(&self) -> std::time::Duration {
+        super::upkeep::FORGOTTEN
+    }
+
+    fn scrub(&self, until: Timestamp) -> Future<'_, Result<bool, Problem>> {
+        Box::pin(self.run_scrub(until))
     }
 
     fn ready(&self) -> Result<(), String> {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Files that no snapshot shows are unlinked after so long, when no question reads them any more.
-const FORGOTTEN: Duration = Duration::from_secs(600);
+pub(super) const FORGOTTEN: Duration = Duration::from_secs(600);
 /// How long emptying the log may take, and how often it is looked.
 const EMPTY_MAX: Duration = Duration::from_secs(120);
 /// See [`EMPTY_MAX`].
@@ -119,6 +119,19 @@ impl Plane {
         self.0.receiver.forget(tenant);
         self.0.shared.forgotten.lock().unwrap_or_else(PoisonError::into_inner).push(tenant);
         Ok(Erased { rows_removed: dropped.dropped, rows_held })
+    }
+
+    /// Unlink files that were taken out of the lake long enough ago, and leave nothing of them in the catalog's own files.
+    /// False where one that was to go by `until` is still kept for a question.
+    pub(super) async fn run_scrub(&self, until: Timestamp) -> Result<bool, Problem> {
+        let before = self.0.clock.now().minus(FORGOTTEN);
+        self.0.lake.unlink_forgotten(before).await.map_err(failed("old files could not be removed"))?;
+        let left = self.0.lake.catalog().scheduled(until.plus(Duration::from_micros(1))).await.map_err(unavailable)?;
+        if before <= until || !left.is_empty() {
+            return Ok(false);
+        }
+        self.0.lake.catalog().scrub().await.map_err(unavailable)?;
+        Ok(true)
     }
 
     /// Put all that the log holds into files, and begin a new segment, so that the old ones are removed.

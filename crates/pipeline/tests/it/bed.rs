@@ -116,6 +116,9 @@ impl Catalog for Mortal {
     fn unlinked(&self, files: Vec<FileId>) -> Answer<'_, ()> {
         self.alive(self.inner.unlinked(files))
     }
+    fn scrub(&self) -> Answer<'_, ()> {
+        self.alive(self.inner.scrub())
+    }
 }
 
 pub(crate) struct Bed {

@@ -80,11 +80,13 @@ CREATE INDEX audit_payload_by_expiry ON audit_payload (expires_at) WHERE expires
 CREATE TABLE idempotency (
     principal TEXT COLLATE "C" NOT NULL,
     key TEXT COLLATE "C" NOT NULL,
+    owner TEXT NOT NULL,
     input_digest BYTEA NOT NULL,
     response BYTEA NOT NULL,
     expires_at BIGINT NOT NULL,
     PRIMARY KEY (principal, key)
 );
+CREATE INDEX idempotency_by_owner ON idempotency (owner);
 CREATE INDEX idempotency_by_expiry ON idempotency (expires_at);
 
 CREATE TABLE counter (

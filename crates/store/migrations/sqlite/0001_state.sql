@@ -80,11 +80,13 @@ CREATE INDEX audit_payload_by_expiry ON audit_payload (expires_at) WHERE expires
 CREATE TABLE idempotency (
     principal TEXT NOT NULL,
     key TEXT NOT NULL,
+    owner TEXT NOT NULL,
     input_digest BLOB NOT NULL,
     response BLOB NOT NULL,
     expires_at INTEGER NOT NULL,
     PRIMARY KEY (principal, key)
 ) STRICT;
+CREATE INDEX idempotency_by_owner ON idempotency (owner);
 CREATE INDEX idempotency_by_expiry ON idempotency (expires_at);
 
 CREATE TABLE counter (

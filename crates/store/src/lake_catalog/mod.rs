@@ -33,6 +33,8 @@ use turn::{Turn, Writer, failed};
 
 /// The most rows that one transaction forgets.
 const PRUNE_ROWS_MAX: i64 = 5000;
+/// `PostgreSQL`: the tables that hold values of telemetry, written anew.
+const TABLES: &str = "VACUUM (FULL) posse_entity, posse_filter, posse_row_group, ducklake_file_column_stats";
 /// The most files that one answer schedules.
 const SCHEDULED_MAX: i64 = 1000;
 
@@ -266,5 +268,11 @@ impl Catalog for LakeCatalog {
             let done = sweep::unlinked(turn.connection()?, numbers(&files)).await.map_err(failed);
             turn.finish(done).await
         })
+    }
+
+    fn scrub(&self) -> Answer<'_, ()> {
+        // On a task of its own: the connection must come back also where the caller goes away half-way.
+        let scrubbing = tokio::spawn(turn::scrub(Arc::clone(&self.writer), TABLES));
+        Box::pin(async move { scrubbing.await.unwrap_or_else(|error| Err(CatalogError::Unavailable(Box::new(error)))) })
     }
 }

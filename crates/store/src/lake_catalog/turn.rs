@@ -45,6 +45,17 @@ impl Writer {
     }
 }
 
+/// Write the catalog's files anew, between two turns.
+pub(super) async fn scrub(writer: Arc<Mutex<Writer>>, tables: &'static str) -> Result<(), CatalogError> {
+    let mut writer = writer.lock_owned().await;
+    let (mut connection, renewed) = writer.take().await?;
+    let scrubbed = writer.opener.scrub(&mut connection, tables).await;
+    writer.connection = Some(connection);
+    // Whoever comes next must still learn that what it remembers may be old.
+    writer.given_up = renewed;
+    scrubbed.map_err(failed)
+}
+
 /// A transaction that has begun.
 pub(super) struct Turn {
     // None only once it has ended.

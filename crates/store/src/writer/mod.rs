@@ -33,6 +33,10 @@ use tokio::time::Instant;
 /// How long a writer without a connection waits before it tries again.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
+/// `PostgreSQL`: the tables of which a tenant's rows are deleted, written anew.
+const STATE_TABLES: &str =
+    "VACUUM (FULL) document, document_key, audit_payload, decision_input, idempotency, job, outbox, counter";
+
 type Answer = Result<Receipt, CommitError>;
 
 /// What waits for the writer.
@@ -40,6 +44,14 @@ pub(crate) enum Order {
     Close(oneshot::Sender<()>),
     Commit(Box<Prepared>, oneshot::Sender<Answer>),
     Errand(Box<dyn Waiting>),
+    /// Write the files anew. Alone, outside of any transaction.
+    Scrub(oneshot::Sender<Result<(), CommitError>>),
+}
+
+/// What ends a batch, and is done after it.
+enum Last {
+    Close(oneshot::Sender<()>),
+    Scrub(oneshot::Sender<Result<(), CommitError>>),
 }
 
 impl Order {
@@ -49,7 +61,7 @@ impl Order {
 
     fn rows(&self) -> usize {
         match self {
-            Self::Close(_) => 0,
+            Self::Close(_) | Self::Scrub(_) => 0,
             Self::Commit(call, _) => call.rows,
             Self::Errand(errand) => errand.rows(),
         }
@@ -136,15 +148,23 @@ impl Writer {
                 },
             };
             let Some(first) = first else { break };
-            let (batch, close) = self.gather(first).await;
+            let (batch, last) = self.gather(first).await;
             self.serve(batch).await;
-            if let Some(done) = close {
-                self.finish().await;
-                // Whoever is told may open the same state at once, and it is this that holds the lock.
-                drop(self);
-                // Whoever asked to close may be gone.
-                let _ = done.send(());
-                return;
+            match last {
+                None => {}
+                Some(Last::Scrub(done)) => {
+                    let scrubbed = self.scrub().await;
+                    // Whoever asked may be gone; the work is done all the same.
+                    let _ = done.send(scrubbed);
+                }
+                Some(Last::Close(done)) => {
+                    self.finish().await;
+                    // Whoever is told may open the same state at once, and it is this that holds the lock.
+                    drop(self);
+                    // Whoever asked to close may be gone.
+                    let _ = done.send(());
+                    return;
+                }
             }
         }
         self.finish().await;
@@ -159,14 +179,15 @@ impl Writer {
     }
 
     /// What has queued up, as far as it fits into one short transaction.
-    async fn gather(&mut self, first: Order) -> (Batch, Option<oneshot::Sender<()>>) {
+    async fn gather(&mut self, first: Order) -> (Batch, Option<Last>) {
         let mut batch = Batch::default();
         let mut rows = first.rows();
         let mut next = Some(first);
         let mut yielded = false;
         loop {
             match next.take() {
-                Some(Order::Close(done)) => return (batch, Some(done)),
+                Some(Order::Close(done)) => return (batch, Some(Last::Close(done))),
+                Some(Order::Scrub(done)) => return (batch, Some(Last::Scrub(done))),
                 Some(Order::Commit(prepared, reply)) => batch.calls.push(Call { prepared, reply, outcome: None }),
                 Some(Order::Errand(errand)) => batch.errands.push(errand),
                 None => break,
@@ -186,6 +207,18 @@ impl Writer {
         }
         self.shared.count_queue(self.queue.len());
         (batch, None)
+    }
+
+    /// Write the files anew, between two batches.
+    async fn scrub(&mut self) -> Result<(), CommitError> {
+        if self.connection.is_none() {
+            self.reopen().await;
+        }
+        let Some(connection) = self.connection.as_mut() else { return Err(CommitError::Unavailable) };
+        self.opener.scrub(connection, STATE_TABLES).await.map_err(|fault| {
+            tracing::warn!(error = %fault, "the state could not be written anew; it is whole, and tried again");
+            CommitError::Unavailable
+        })
     }
 
     /// Commit a batch and answer everybody in it.

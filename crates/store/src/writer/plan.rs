@@ -73,7 +73,14 @@ impl<'b> Planner<'b> {
         }
         if let Some(record) = &call.idempotency {
             let (principal, key) = (&record.principal, &record.key);
-            self.writes.remember(principal, key, &record.input_digest, &record.response, record.expires_at);
+            self.writes.remember(
+                principal,
+                key,
+                record.owner,
+                &record.input_digest,
+                &record.response,
+                record.expires_at,
+            );
         }
         for (key, bucket) in &call.counts {
             self.writes.count(key, *bucket);

@@ -3,8 +3,9 @@
 use super::world::{Document, Head, Held, World};
 use crate::bundle::Bundle;
 use crate::engine::{Connection, Fault, Value, values};
+use crate::resource::owner_text;
 use crate::statement;
-use ids::Timestamp;
+use ids::{Owner, Timestamp};
 use std::collections::{HashMap, HashSet};
 
 /// The rows of a batch, table by table, values one after the other.
@@ -35,11 +36,19 @@ impl Writes {
         &mut self,
         principal: &str,
         key: &str,
+        owner: Owner,
         input_digest: &[u8],
         response: &[u8],
         expires_at: Timestamp,
     ) {
-        let row = values![principal, key, input_digest.to_vec(), response.to_vec(), expires_at.as_micros()];
+        let row = values![
+            principal,
+            key,
+            owner_text(owner),
+            input_digest.to_vec(),
+            response.to_vec(),
+            expires_at.as_micros()
+        ];
         self.remembered.insert((principal.to_owned(), key.to_owned()), row);
     }
 

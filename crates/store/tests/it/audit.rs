@@ -114,3 +114,40 @@ async fn payloads_and_inputs_stay_within_their_tenant_and_expire() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_tenant_is_wiped_and_scrubbed_and_its_leaves_stay() {
+    each_engine(async |world| {
+        let (gone, stays) = (Owner::Tenant(tenant("a")), Owner::Tenant(tenant("b")));
+        let mut calls = Vec::new();
+        for number in 0..600 {
+            for (tree, mark) in [(gone, "xqgonexq"), (stays, "xqstaysxq")] {
+                let body = format!("{mark}{number}{}", "z".repeat(200)).into_bytes();
+                let payload = Payload { salt: b"salt".to_vec(), body: body.clone(), expires_at: None };
+                let record = AuditEntry { payload: Some(payload), ..entry(world, tree, "x") };
+                let input = DecisionInput { call: record.call, owner: tree, body };
+                calls.push((tree, record.call));
+                world.store.commit(Commit::new(world.now(), record).decision_input(input)).await.unwrap();
+            }
+        }
+        let wiped = world.store.wipe(tenant("a")).await.unwrap();
+        assert_eq!((wiped.payloads, wiped.decisions), (600, 600));
+        assert_eq!(world.store.wipe(tenant("a")).await.unwrap().rows(), 0, "nothing is left to wipe");
+        world.store.scrub().await.unwrap();
+        let all = world.all();
+        for (tree, call) in &calls {
+            assert_eq!(all.payload(*call, 0).await.unwrap().is_some(), *tree == stays);
+            assert_eq!(all.leaves_of(*call).await.unwrap().len(), 1, "leaves stay");
+        }
+        if let store::Target::Sqlite { dir } = &world.config.target {
+            let holds = |mark: &str| {
+                let files = std::fs::read_dir(dir).unwrap().map(|entry| std::fs::read(entry.unwrap().path()).unwrap());
+                files.filter(|bytes| bytes.windows(mark.len()).any(|part| part == mark.as_bytes())).count()
+            };
+            assert_eq!((holds("xqgonexq"), holds("xqstaysxq") > 0), (0, true));
+        }
+        // It goes on taking commits.
+        world.store.commit(Commit::new(world.now(), entry(world, gone, "after"))).await.unwrap();
+    })
+    .await;
+}

@@ -10,6 +10,7 @@ fn remember(world: &crate::fixture::World, key: &str, response: &str) -> Idempot
     IdempotencyRecord {
         principal: "user_1".into(),
         key: key.into(),
+        owner: ids::Owner::Provider,
         input_digest: b"digest".to_vec(),
         response: response.as_bytes().to_vec(),
         expires_at: world.now().plus(Duration::from_secs(60)),
