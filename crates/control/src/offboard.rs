@@ -120,13 +120,14 @@ impl Handle<TenantCertificate> for Control {
         Some(Target::provider())
     }
 
-    async fn resolve(&self, look: &Look<'_>, input: &TenantCertificate) -> Result<Target, Refusal> {
-        let _: Stored<Offboarding> = look.one("certificate", &input.tenant.to_string()).await?;
+    async fn resolve(&self, _: &Look<'_>, _: &TenantCertificate) -> Result<Target, Refusal> {
         Ok(Target::provider())
     }
 
     async fn handle(&self, admitted: &Admitted<'_>, input: TenantCertificate) -> Result<Outcome<ErasureNote>, Refusal> {
-        let stored: Stored<Offboarding> = admitted.one("certificate", &input.tenant.to_string()).await?;
+        let stored: Option<Stored<Offboarding>> = admitted.snapshot.read(&input.tenant.to_string()).await?;
+        let stored =
+            stored.ok_or_else(|| Refusal::conflict("nobody asked to erase this tenant; see `tenant.offboard`"))?;
         let Offboarding { job, certificate, ended_at, .. } = stored.value;
         let (Some(certificate), Some(signed_at)) = (certificate, ended_at) else {
             return Err(Refusal::conflict(format!("the tenant is not erased yet; see job `{job}`")));

@@ -137,6 +137,12 @@ async fn consumed(platform: &Platform, cast: &Cast, spec: &Spec, place: Place, i
             made["ttl_secs"] = 86400.into();
             input["exception"] = platform.done(chief, "rule_exception.create", &made).await["id"].clone();
         }
+        "webhook.delete" => {
+            made["name"] = cast.fresh("spare").into();
+            made["url"] = "https://hooks.example.com".into();
+            made["kinds"] = json!(["expiry_near"]);
+            input["webhook"] = platform.done(chief, "webhook.create", &made).await["webhook"]["id"].clone();
+        }
         "user.deactivate" | "user.reset_password" => {
             made["email"] = format!("{}@example.com", cast.fresh("spare")).into();
             made["display_name"] = "Spare".into();

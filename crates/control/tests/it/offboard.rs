@@ -8,8 +8,8 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;
-use testkit::cast::{PASSWORD, person};
-use testkit::{Cast, Member, Place, Platform, Reached};
+use testkit::cast::{Member, PASSWORD, person};
+use testkit::{Cast, Place, Platform, Reached};
 
 /// Stands in names, texts and refused calls of the tenant.
 const MARK: &str = "xqmarkerofthetenant";
@@ -62,7 +62,7 @@ async fn plant(platform: &Platform, cast: &Cast, tenant: &str, mark: &str) {
     };
     let case = platform.done(chief, "case.open", &with(json!({ "title": mark }))).await;
     for number in 0..20 {
-        let comment = json!({ "case": case["id"], "text": format!("{mark} {number} {}", "y".repeat(9000)) });
+        let comment = json!({ "case": case["id"], "text": format!("{mark} {number} {}", "y".repeat(7000)) });
         platform.done(chief, "case.add_comment", &comment).await;
     }
     let refused = platform.call(chief, "user.get", &json!({ "user": mark })).await;
@@ -191,7 +191,7 @@ async fn an_erasure_that_was_cut_off_after_its_key_went_goes_on_after_a_restart(
     let key = NoteVerifier::parse(&platform.control.verifier_key()).unwrap();
     let certificate = ErasureCertificate::open(told["certificate"].as_str().unwrap(), &[key]).unwrap();
     assert!(certificate.key_destroyed, "destroyed before it was cut off: {certificate:?}");
-    assert!(certificate.erased.get("case_comment").is_some_and(|count| *count == 20), "{:?}", certificate.erased);
+    assert!(certificate.erased.get("case_comment").is_some_and(|count| *count >= 20), "{:?}", certificate.erased);
     if let Some(folder) = platform.data_dir() {
         assert_eq!(holders(folder, MARK), [""; 0]);
     }
@@ -240,7 +240,7 @@ async fn an_export_holds_every_document_and_no_secret() {
         }
     }
     assert!(files["about.json"].contains("audit.export"));
-    assert_eq!(files["documents/case_comment/000000.ndjson"].lines().count(), 20);
+    assert_eq!(files["documents/case_comment/000000.ndjson"].lines().filter(|line| line.contains(MARK)).count(), 20);
     assert!(files["documents/user/000000.ndjson"].contains(MARK));
     let agent = &cast.things[&Place::Own]["agent"];
     assert!(files.iter().any(|(path, text)| path.starts_with("documents/agent/") && text.contains(agent)));

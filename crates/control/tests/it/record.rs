@@ -4,7 +4,7 @@ use crate::people::admin_of;
 use audit::{Checkpoint, NoteVerifier, Verdict, VerifyOptions};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ids::{Owner, Scope};
+use ids::Owner;
 use seal::Digest;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
