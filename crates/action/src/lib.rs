@@ -7,6 +7,7 @@
 
 mod answer;
 mod auth;
+mod bucket;
 mod document;
 mod fault;
 mod input;
@@ -21,6 +22,7 @@ mod xml;
 
 pub use answer::{Answer, Judgement, Unreadable};
 pub use auth::Auth;
+pub use bucket::{Bucket, BucketError, Listed, Object};
 pub use document::{
     Aim, Check, Condition, Declared, Document, Evidence, Execute, Input, InputKind, Inverse, OpenC2, Output,
     OutputKind, Reads, Request, Step, Success, Verb, Verify,

@@ -67,7 +67,7 @@ impl Wire {
 }
 
 /// A destination, inside only where the setting says so too.
-fn place(origin: &str, inside: &[String]) -> Result<Destination, Failure> {
+pub(crate) fn place(origin: &str, inside: &[String]) -> Result<Destination, Failure> {
     let place = Destination::of(origin)?;
     let exact = format!("{}:{}", place.host, place.port);
     let named = inside.iter().any(|name| name.eq_ignore_ascii_case(&place.host) || name.eq_ignore_ascii_case(&exact));

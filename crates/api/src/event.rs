@@ -125,7 +125,7 @@ pub struct EventRows {
 ///
 /// Tables: `events` holds everything; `process_activity`, `network_activity`, `authentication`, `api_activity`,
 /// `file_activity`, `dns_activity`, `http_activity` and the other OCSF classes hold theirs; `detections` and
-/// `dead_letters`. Columns that all have: `time` (timestamp), `class_uid`, `activity_id`, `severity_id`, `source`, `raw`
+/// `dead_letters`; and, in questions about one tenant, its external tables. Columns that all have: `time` (timestamp), `class_uid`, `activity_id`, `severity_id`, `source`, `raw`
 /// (the record as it came); use `event.fields` to see the others and `event.values` for what stands in them. Fields
 /// that the source has and OCSF has not are read by `field(raw, 'Event.EventData.CommandLine')`. Give a time range:
 /// `SELECT time, user_name, src_ip FROM authentication WHERE time > now() - interval '1 day' AND status_id = 2`.
@@ -280,7 +280,7 @@ pub struct EventFields {
     /// Whose events; where nothing is said, those of the caller's own tenant or, for the provider's, of every tenant that policy lets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<TenantId>,
-    /// Only fields of this table, for example `process_activity`.
+    /// Only fields of this table, for example `process_activity`, or of this external table of the named tenant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table: Option<Text<128>>,
     /// Only fields of events from this source.
@@ -465,7 +465,10 @@ pub struct ProcessTree {
     pub complete: bool,
 }
 
-/// Say what a query would cost, from the catalog alone: nothing is read.
+/// Say what a query would cost, from the catalog alone: no event is read.
+///
+/// The statement is planned as `event.query` would plan it, so that it is also told what is wrong with it. Of external tables
+/// the files and bytes are known, and not the rows.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventEstimate {

@@ -19,6 +19,7 @@ mod connector;
 mod detection;
 mod entity;
 mod event;
+mod external_table;
 mod grant;
 mod intake;
 mod job;
@@ -41,12 +42,14 @@ mod role;
 mod rule;
 mod rule_metrics;
 mod run;
+mod saved_query;
 mod secret;
 mod sensor;
 mod service_key;
 mod simulation;
 mod skill;
 mod source;
+mod source_bucket;
 mod spec;
 mod system;
 mod tenant;
@@ -62,8 +65,9 @@ pub use operation::{Effect, Meta, Method, Obligation, Operation};
 pub use operations::specs;
 pub use page::{Etag, Limit, Page};
 pub use plane::{
-    Acted, BacktestAsk, Bounds, DataPlane, Delivered, Delivery, ExceptionHits, Keep, LogSourceName, Protocol, Pushback,
-    RuleFault, RulePack, RuleReport, RuleSet, RuleText, SourceSetup, SyslogStream, TenantSetup, Told, TurnedAway,
+    Acted, BacktestAsk, Bounds, DataPlane, Delivered, Delivery, ExceptionHits, ExternalSetup, Keep, LogSourceName,
+    Protocol, Pushback, RuleFault, RulePack, RuleReport, RuleSet, RuleText, SourceSetup, SyslogStream, TenantSetup,
+    Told, TurnedAway,
 };
 pub use problem::{Fault, Problem, ProblemKind};
 pub use secret::Secret;
@@ -84,6 +88,7 @@ pub use connector::*;
 pub use detection::*;
 pub use entity::*;
 pub use event::*;
+pub use external_table::*;
 pub use grant::*;
 pub use job::*;
 pub use kill_switch::*;
@@ -97,11 +102,13 @@ pub use role::*;
 pub use rule::*;
 pub use rule_metrics::*;
 pub use run::*;
+pub use saved_query::*;
 pub use sensor::*;
 pub use service_key::*;
 pub use simulation::*;
 pub use skill::*;
 pub use source::*;
+pub use source_bucket::*;
 pub use system::*;
 pub use tenant::*;
 pub use user::*;

@@ -8,8 +8,9 @@
 use crate::{
     Backtest, Compacted, DataPresence, Detection, DetectionGet, DetectionList, Detections, EntityPrevalence, Erased,
     Estimate, Event, EventEstimate, EventExport, EventFields, EventFiles, EventGet, EventHistogram, EventProcessTree,
-    EventQuery, EventRows, EventSearch, EventTail, EventValues, Fields, Future, Histogram, LakeStatus, MappingTest,
-    Prevalences, Problem, ProblemKind, ProcessTree, RetroHunted, SourceHealth, Values,
+    EventQuery, EventRows, EventSearch, EventTail, EventValues, ExternalColumn, ExternalContents, Fields, Future,
+    Histogram, LakeStatus, MappingTest, Prevalences, Problem, ProblemKind, ProcessTree, RetroHunted, SourceHealth,
+    Values,
 };
 use ids::{EventId, RuleExceptionId, RuleId, Scope, TenantId, Text, Timestamp};
 use std::collections::BTreeSet;
@@ -249,6 +250,17 @@ pub struct SourceSetup {
     pub silent_after_secs: Option<u32>,
 }
 
+/// An external table as the plane needs to know it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ExternalSetup {
+    /// Its name in SQL.
+    pub name: Text<64>,
+    /// Where it lies.
+    pub folder: Text<1024>,
+    /// Columns that are renamed or cast.
+    pub columns: Vec<ExternalColumn>,
+}
+
 /// All that the plane needs to know of one tenant. Given whole at each change and once for each tenant at start.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TenantSetup {
@@ -258,6 +270,8 @@ pub struct TenantSetup {
     pub sources: Vec<SourceSetup>,
     /// How long its rows are kept.
     pub keep: Keep,
+    /// Its external tables.
+    pub externals: Vec<ExternalSetup>,
     /// Raw bytes a second in the long run, and at once; none is unbounded.
     pub quota: Option<(u64, u64)>,
 }
@@ -522,6 +536,17 @@ pub trait DataPlane: Send + Sync {
         mapping_text: Option<&str>,
         samples: &[String],
     ) -> Result<MappingTest, Problem>;
+
+    /// What the folder of an external table holds now. Only below folders that the server's configuration names for the
+    /// tenant.
+    ///
+    /// # Errors
+    /// A fault at `/folder`, `/name` or `/columns` where it cannot be read as that table.
+    fn look_at_external<'a>(
+        &'a self,
+        tenant: TenantId,
+        table: &'a ExternalSetup,
+    ) -> Future<'a, Result<ExternalContents, Problem>>;
 
     /// Take over all that is known of a tenant. The same setup again changes nothing.
     ///

@@ -349,6 +349,8 @@ pub mod example {
     pub const PACK: &str = "pack_01jd3k5v9qf8m2x7r4t6w8y0zc";
     /// A policy's id.
     pub const POLICY: &str = "policy_01jd3k5v9qf8m2x7r4t6w8y0zc";
+    /// A result's id.
+    pub const RESULT: &str = "result_01jd3k5v9qf8m2x7r4t6w8y0zc";
     /// A role's id.
     pub const ROLE: &str = "role_01jd3k5v9qf8m2x7r4t6w8y0zc";
     /// A rule's id.

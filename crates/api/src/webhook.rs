@@ -54,7 +54,7 @@ pub struct Webhook {
     pub tenant: Option<TenantId>,
     /// What people call it.
     pub name: Text<100>,
-    /// Where it is told.
+    /// Where it is told: scheme, host and port; a path is left out (`/…`), for many carry a secret there.
     pub url: Text<2048>,
     /// What it is told of.
     pub kinds: Vec<NoticeKind>,

@@ -117,7 +117,7 @@ mod tests {
             erased: BTreeMap::from([("user".to_owned(), 3)]),
             key_destroyed: true,
             engine: Text::new("sqlite").unwrap(),
-            checkpoint: Some(Text::new(&checkpoint.sign(signer).unwrap()).unwrap()),
+            checkpoint: Some(Text::new(checkpoint.sign(signer).unwrap()).unwrap()),
         }
     }
 

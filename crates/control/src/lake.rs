@@ -16,7 +16,7 @@ use ids::{JobId, Owner, Scope, TenantId, Text, Timestamp};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::time::Duration;
-use store::{Changes, Hold, Lease, NewJob, Retention, Source, Stored, Tenant};
+use store::{Changes, ExternalTable, Hold, Lease, NewJob, Retention, Source, Stored, Tenant};
 
 /// Legal holds of one tenant at most.
 const HOLDS_MAX: usize = 100;
@@ -229,13 +229,21 @@ impl Control {
         for found in crate::decide::all::<Source>(&snapshot).await? {
             sources.entry(found.value.tenant).or_default().push(found.value);
         }
+        let mut externals: HashMap<TenantId, Vec<ExternalTable>> = HashMap::new();
+        for found in crate::decide::all::<ExternalTable>(&snapshot).await? {
+            externals.entry(found.value.tenant).or_default().push(found.value);
+        }
         let retentions = crate::decide::all::<Retention>(&snapshot).await?.into_iter();
         let mut retentions: HashMap<TenantId, Retention> =
             retentions.map(|found| (found.value.tenant, found.value)).collect();
         for tenant in crate::decide::all::<Tenant>(&snapshot).await? {
             let tenant = tenant.value.id;
-            let sources = sources.remove(&tenant).unwrap_or_default();
-            self.set_up(plane.as_ref(), tenant, sources, retentions.remove(&tenant));
+            let known = Known {
+                sources: sources.remove(&tenant).unwrap_or_default(),
+                externals: externals.remove(&tenant).unwrap_or_default(),
+                retention: retentions.remove(&tenant),
+            };
+            self.set_up(plane.as_ref(), tenant, known);
         }
         Ok(())
     }
@@ -245,14 +253,20 @@ impl Control {
         let Some(plane) = &self.plane else { return Ok(()) };
         let snapshot = self.store.snapshot(Scope::Tenant(tenant));
         let sources: Vec<Stored<Source>> = crate::decide::all(&snapshot).await?;
+        let externals: Vec<Stored<ExternalTable>> = crate::decide::all(&snapshot).await?;
         let retention: Option<Stored<Retention>> = snapshot.read(&tenant.to_string()).await?;
-        let sources = sources.into_iter().map(|stored| stored.value).collect();
-        self.set_up(plane.as_ref(), tenant, sources, retention.map(|found| found.value));
+        let known = Known {
+            sources: sources.into_iter().map(|stored| stored.value).collect(),
+            externals: externals.into_iter().map(|stored| stored.value).collect(),
+            retention: retention.map(|found| found.value),
+        };
+        self.set_up(plane.as_ref(), tenant, known);
         self.carry_first_rules(plane.as_ref(), tenant).await
     }
 
     /// A setup that the data plane does not take stays as it was: what it would refuse is refused before it is stored.
-    fn set_up(&self, plane: &dyn DataPlane, tenant: TenantId, sources: Vec<Source>, retention: Option<Retention>) {
+    fn set_up(&self, plane: &dyn DataPlane, tenant: TenantId, known: Known) {
+        let Known { sources, externals, retention } = known;
         let retention = retention.unwrap_or_else(|| keeps_all(tenant));
         let setup = TenantSetup {
             tenant,
@@ -262,6 +276,7 @@ impl Control {
                 by_class: retention.classes,
                 holds: retention.holds.into_iter().map(|hold| (hold.name, hold.since, hold.until)).collect(),
             },
+            externals: externals.iter().map(crate::external_table::setup).collect(),
             quota: self.settings.ingest_quota,
         };
         if let Err(problem) = plane.set_up(setup) {
@@ -368,6 +383,13 @@ impl Control {
         };
         self.while_leased(lease, COMPACT_LEASE, &leased, stop, work).await
     }
+}
+
+/// What the data plane is told of a tenant.
+struct Known {
+    sources: Vec<Source>,
+    externals: Vec<ExternalTable>,
+    retention: Option<Retention>,
 }
 
 fn source_setup(source: Source) -> SourceSetup {

@@ -271,6 +271,8 @@ impl Control {
             tokio::spawn(self.clone().look_after_the_lake(stopped.clone())),
             tokio::spawn(self.clone().run_rules_back(stopped.clone())),
             tokio::spawn(self.clone().drive_runs(stopped.clone())),
+            tokio::spawn(self.clone().run_saved_queries(stopped.clone())),
+            tokio::spawn(self.clone().read_buckets(stopped.clone())),
             tokio::spawn(self.clone().watch_actions(stopped.clone())),
         ];
         let anchors = 0..self.anchors.count();

@@ -8,11 +8,12 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use store::{
-    Agent, AgentDefinition, Approval, Assignment, BreakGlass, Case, CaseComment, CaseDetection, CaseEntity, CaseEntry,
-    CaseEvidence, CaseMark, CaseTask, Changes, CollectedChunk, Connector, Credential, Deputy, EntityVerdict, Grant,
-    IngestKey, JobPage, JobState, KillSwitch, Lease, Lockdown, NewJob, Page, Resource, ResponseAction, Role, Rule,
-    RuleException, RulePack, RulePackAssignment, RulePackRule, RuleVersion, Run, RunLines, RunTaint, SealedSecret,
-    Sensor, ServiceKey, Skill, Snapshot, Source, Stored, User, Webhook,
+    Agent, AgentDefinition, Approval, Assignment, BreakGlass, BucketState, Case, CaseComment, CaseDetection,
+    CaseEntity, CaseEntry, CaseEvidence, CaseMark, CaseTask, Changes, CollectedChunk, Connector, Credential, Deputy,
+    EntityVerdict, ExternalTable, Grant, IngestKey, JobPage, JobState, KillSwitch, Lease, Lockdown, NewJob, Page,
+    PulledObject, QueryClock, QueryResult, Resource, ResponseAction, Role, Rule, RuleException, RulePack,
+    RulePackAssignment, RulePackRule, RuleVersion, Run, RunLines, RunTaint, SavedQuery, SealedSecret, Sensor,
+    ServiceKey, Skill, Snapshot, Source, SourceBucket, Stored, User, Webhook,
 };
 
 /// Calls `$each!` with every kind of document that tenants own, but roles. Whatever acts goes first. A new kind joins this list
@@ -41,6 +42,13 @@ macro_rules! for_each_owned {
             Approval,
             Lockdown,
             KillSwitch,
+            QueryClock,
+            QueryResult,
+            SavedQuery,
+            ExternalTable,
+            BucketState,
+            SourceBucket,
+            PulledObject,
             Source,
             RulePackAssignment,
             RuleException,

@@ -51,7 +51,7 @@ fn wire_key(stored: Stored<IngestKey>) -> Result<api::IngestKey, Refusal> {
     })
 }
 
-async fn source_target(look: &Look<'_>, tenant: TenantId, source: &SourceName) -> Result<Target, Refusal> {
+pub(crate) async fn source_target(look: &Look<'_>, tenant: TenantId, source: &SourceName) -> Result<Target, Refusal> {
     // The tenant first: whether it exists and whether its source exists are answered alike.
     let covered = look.identity.reach().covers(ids::Owner::Tenant(tenant));
     let id = Source::key(tenant, source.text());
@@ -187,6 +187,7 @@ impl Handle<SourceDelete> for Control {
         for key in admitted.snapshot.find::<IngestKey>("source", &id).await? {
             changes.delete::<IngestKey>(&key.value.id.to_string(), owner, key.version);
         }
+        crate::source_bucket::forget(admitted, &id, owner, &mut changes).await?;
         changes.delete::<Source>(&id, owner, before.version);
         Ok(Outcome::changed(Gone { id }, changes).then(after(&before.value)))
     }

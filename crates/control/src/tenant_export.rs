@@ -13,11 +13,12 @@ use base64::engine::general_purpose::STANDARD;
 use ids::{Owner, Scope};
 use serde_json::{Value, json};
 use store::{
-    Agent, AgentDefinition, Approval, Assignment, BreakGlass, Case, CaseComment, CaseDetection, CaseEntity, CaseEntry,
-    CaseEvidence, CaseMark, CaseTask, CollectedChunk, Connector, Credential, Deputy, EntityVerdict, Grant, IngestKey,
-    KillSwitch, Lockdown, Resource, ResponseAction, Retention, Role, Rule, RuleException, RulePack, RulePackAssignment,
-    RulePackRule, RuleVersion, Run, RunLines, RunTaint, SealedSecret, Sensor, ServiceKey, Skill, Snapshot, Source,
-    Stored, Tenant, User, Webhook,
+    Agent, AgentDefinition, Approval, Assignment, BreakGlass, BucketState, Case, CaseComment, CaseDetection,
+    CaseEntity, CaseEntry, CaseEvidence, CaseMark, CaseTask, CollectedChunk, Connector, Credential, Deputy,
+    EntityVerdict, ExternalTable, Grant, IngestKey, KillSwitch, Lockdown, PulledObject, QueryClock, QueryResult,
+    Resource, ResponseAction, Retention, Role, Rule, RuleException, RulePack, RulePackAssignment, RulePackRule,
+    RuleVersion, Run, RunLines, RunTaint, SavedQuery, SealedSecret, Sensor, ServiceKey, Skill, Snapshot, Source,
+    SourceBucket, Stored, Tenant, User, Webhook,
 };
 
 /// Documents of one file.
@@ -203,6 +204,7 @@ fn blank(kind: &str, value: &mut Value) {
         Credential::KIND | IngestKey::KIND => &["hash"],
         User::KIND => &["password", "totp"],
         Connector::KIND => &["secrets"],
+        SourceBucket::KIND => &["secret"],
         Approval::KIND => &["sealed_input"],
         _ => &[],
     };

@@ -38,6 +38,19 @@ const EXPIRY_NEAR: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Bytes of a signing secret that is made here.
 const SECRET_BYTES: usize = 32;
 
+/// An address for people: many carry a secret in their path or query, so its origin only.
+fn shown(url: &str) -> String {
+    let uri: Option<Uri> = url.parse().ok();
+    let parts = uri.as_ref().and_then(|uri| {
+        Some((uri.scheme_str()?, uri.authority()?, uri.path_and_query().map_or("", |rest| rest.as_str())))
+    });
+    match parts {
+        Some((scheme, authority, rest)) if rest.len() > 1 => format!("{scheme}://{authority}/…"),
+        Some((scheme, authority, _)) => format!("{scheme}://{authority}/"),
+        None => String::new(),
+    }
+}
+
 fn wire(stored: Stored<Webhook>) -> Result<api::Webhook, Refusal> {
     let Stored { value, created_at, .. } = stored;
     let kinds = value.kinds.iter().map(|kind| serde_json::from_value(Value::from(kind.as_str())));
@@ -45,7 +58,7 @@ fn wire(stored: Stored<Webhook>) -> Result<api::Webhook, Refusal> {
         id: value.id,
         tenant: value.tenant,
         name: Text::truncated(&value.name),
-        url: Text::truncated(&value.url),
+        url: Text::truncated(&shown(&value.url)),
         kinds: kinds.collect::<Result<_, _>>().map_err(|error| Refusal::bug("a stored kind of notice", &error))?,
         created_by: value.created_by,
         last: value.last.map(|last| WebhookDelivery {

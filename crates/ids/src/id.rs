@@ -182,6 +182,8 @@ ids! {
     MissionId = "mission";
     /// A policy document.
     PolicyId = "policy";
+    /// The frozen answer of a saved query.
+    QueryResultId = "result";
     /// A role.
     RoleId = "role";
     /// An exception from detection rules in one tenant.

@@ -15,8 +15,9 @@ mod time;
 pub use event_id::EventId;
 pub use id::{
     ActionId, AgentId, ApprovalId, AssignmentId, BreakGlassId, CallId, CaseId, CommentId, CredentialId, DetectionId,
-    EvidenceId, JobId, KillSwitchId, LockdownId, MissionId, ParseIdError, PolicyId, RoleId, RuleExceptionId, RuleId,
-    RulePackId, RunId, SensorId, SensorTaskId, ServiceKeyId, TaskId, TenantId, UserId, WebhookId,
+    EvidenceId, JobId, KillSwitchId, LockdownId, MissionId, ParseIdError, PolicyId, QueryResultId, RoleId,
+    RuleExceptionId, RuleId, RulePackId, RunId, SensorId, SensorTaskId, ServiceKeyId, TaskId, TenantId, UserId,
+    WebhookId,
 };
 pub use principal::{Principal, PrincipalKind};
 pub use scope::{Owner, Scope};

@@ -137,7 +137,7 @@ pub enum AskError {
     },
 }
 
-fn hint(near: &[String]) -> String {
+pub(crate) fn hint(near: &[String]) -> String {
     match near {
         [] => "; ask `fields` for those that exist".to_owned(),
         near => format!("; perhaps {}", near.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")),

@@ -29,6 +29,9 @@ pub enum LakeError {
     /// Rows do not fit their columns.
     #[error("rows in memory")]
     Arrow(#[source] Box<datafusion::arrow::error::ArrowError>),
+    /// A folder cannot be read as a table.
+    #[error("the folder of an external table")]
+    External(#[from] crate::ExternalFault),
     /// A thread for queries or for writing could not be had, or ended early.
     #[error("a worker of the lake ended early: {0}")]
     Worker(String),

@@ -4,7 +4,7 @@
 use crate::answer::{Answer, Provenance};
 use crate::ask::{AskError, answer, near};
 use crate::find::{condition, events, filtered, plan_of};
-use crate::lake::Lake;
+use crate::lake::{Inner, Lake};
 use crate::prune::{FileFacts, Prune, RunFacts};
 use crate::schema::{at, logical, places_of};
 use crate::write::{count, text_type};
@@ -61,6 +61,8 @@ pub struct Fields {
 pub struct Estimate {
     /// Files that would be opened.
     pub files: u64,
+    /// Files that need not be, though they hold rows that may be seen.
+    pub files_skipped: u64,
     /// Runs of rows that would be read.
     pub row_groups: u64,
     /// Rows in them.
@@ -69,6 +71,21 @@ pub struct Estimate {
     pub bytes_max: u64,
     /// Rows in memory that would be looked at.
     pub hot_rows: u64,
+}
+
+impl Estimate {
+    /// Both together.
+    #[must_use]
+    pub(crate) fn and(&self, other: &Self) -> Self {
+        Self {
+            files: self.files.saturating_add(other.files),
+            files_skipped: self.files_skipped.saturating_add(other.files_skipped),
+            row_groups: self.row_groups.saturating_add(other.row_groups),
+            rows: self.rows.saturating_add(other.rows),
+            bytes_max: self.bytes_max.saturating_add(other.bytes_max),
+            hot_rows: self.hot_rows.saturating_add(other.hot_rows),
+        }
+    }
 }
 
 const SAMPLE_ROWS: usize = 20_000;
@@ -174,19 +191,31 @@ impl Lake {
 
     /// What would be read of a scope where so much is known of the rows that are wanted.
     pub(crate) fn estimate_of(&self, scope: &Scope, prune: &Prune) -> Estimate {
-        let snapshot = self.inner.current.get();
+        self.inner.estimate(scope, None, prune)
+    }
+}
+
+impl Inner {
+    /// The same, of one class or of all.
+    pub(crate) fn estimate(&self, scope: &Scope, class: Option<u32>, prune: &Prune) -> Estimate {
+        let snapshot = self.current.get();
         let mut estimate = Estimate::default();
         for file in snapshot.files.values() {
+            if !file.row_groups.iter().any(|run| scope.covers(Owner::Tenant(run.tenant))) {
+                continue;
+            }
             let mut columns = vec![false; crate::schema::WIDTH];
             for place in places_of(file.class_uid) {
                 if let Some(slot) = columns.get_mut(place) {
                     *slot = true;
                 }
             }
-            if !prune.may(&FileFacts { file, columns: &columns }) {
+            let wanted = class.is_none_or(|class| class == file.class_uid);
+            if !wanted || !prune.may(&FileFacts { file, columns: &columns }) {
+                estimate.files_skipped += 1;
                 continue;
             }
-            let sets = self.inner.filters.cached(file.id);
+            let sets = self.filters.cached(file.id);
             let before = estimate.row_groups;
             for (number, run) in file.row_groups.iter().enumerate() {
                 let tenant = run.tenant.to_string();
@@ -199,9 +228,12 @@ impl Lake {
                     estimate.bytes_max += run.bytes;
                 }
             }
-            estimate.files += u64::from(estimate.row_groups > before);
+            let opened = estimate.row_groups > before;
+            estimate.files += u64::from(opened);
+            estimate.files_skipped += u64::from(!opened);
         }
-        for batch in snapshot.hot.iter().filter(|batch| prune.may(&***batch)) {
+        let hot = snapshot.hot.iter().filter(|batch| class.is_none_or(|class| class == batch.class_uid));
+        for batch in hot.filter(|batch| prune.may(&***batch)) {
             let ours = batch.tenants.iter().filter(|tenant| scope.covers(Owner::Tenant(**tenant)));
             estimate.hot_rows += count(ours.count());
         }

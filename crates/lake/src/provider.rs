@@ -315,6 +315,11 @@ impl TableProvider for Events {
 }
 
 impl Events {
+    /// What it would read where these conditions hold.
+    pub(crate) fn estimate(&self, filters: &[Expr]) -> crate::Estimate {
+        self.view.inner.estimate(&self.view.scope, self.class, &Prune::of(filters).and(self.also.clone()))
+    }
+
     /// Whether a file holds rows that the scope does not cover.
     fn foreign(&self, file: &File) -> bool {
         file.row_groups.iter().any(|run| !self.view.scope.covers(Owner::Tenant(run.tenant)))

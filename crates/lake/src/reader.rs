@@ -1,7 +1,8 @@
 //! How a query reads Parquet: plain positioned reads on its own thread, footers from a bounded cache, every byte counted
-//! against the query's budget. Must never open a file that the plan did not name.
+//! against the query's budget. Must never open a file that the plan did not name, nor one of another owner through a link.
 
 use crate::cache::Bounded;
+use crate::external_files;
 use crate::sums::{self, Sums};
 use bytes::Bytes;
 use datafusion::datasource::listing::PartitionedFile;
@@ -103,7 +104,8 @@ impl Reader {
     fn file(&mut self) -> Result<&File, ParquetError> {
         let file = match self.file.take() {
             Some(file) => file,
-            None => File::open(&self.path)?,
+            None if self.own => File::open(&self.path)?,
+            None => external_files::open(&self.path)?,
         };
         Ok(self.file.insert(file))
     }
@@ -120,7 +122,9 @@ impl Reader {
     }
 
     fn metadata(&mut self) -> Result<Arc<ParquetMetaData>, ParquetError> {
-        if let Some(footer) = self.readers.footers.get(&self.path) {
+        // Our own files never change; one of somebody else's is known by what it is now.
+        let key = if self.own { self.path.clone() } else { external_files::version(&self.path.clone(), self.file()?)? };
+        if let Some(footer) = self.readers.footers.get(&key) {
             if self.own && self.sums.is_none() {
                 self.sums = sums::listed(&footer).map(Arc::new);
             }
@@ -133,7 +137,7 @@ impl Reader {
             let path = self.path.clone();
             self.sums = sums::of(&path, self.file()?, &footer)?;
         }
-        footers.put(self.path.clone(), Arc::clone(&footer), footer.memory_size());
+        footers.put(key, Arc::clone(&footer), footer.memory_size());
         Ok(footer)
     }
 }

@@ -113,7 +113,7 @@ pub(crate) fn context(state: &SessionState, view: &View) -> Result<Arc<TaskConte
 }
 
 /// The one catalog with the one schema, all of it read-only.
-struct Tables(Arc<View>);
+pub(crate) struct Tables(Arc<View>);
 
 impl std::fmt::Debug for Tables {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -171,8 +171,9 @@ impl Tables {
         }
     }
 
-    fn external(&self, name: &str) -> Option<Arc<dyn TableProvider>> {
-        self.0.inner.externals.table(&self.0, name)
+    /// Whether a name is one of ours, so that no external table may have it.
+    pub(crate) fn reserved(name: &str) -> bool {
+        [ACTIONS, DETECTIONS, "information_schema"].contains(&name) || Self::class(name).is_some()
     }
 }
 
@@ -208,12 +209,14 @@ impl SchemaProvider for Tables {
         Ok(match Self::class(name) {
             Some(None) => Some(Arc::new(Events::all(view))),
             Some(Some(class)) => Some(Arc::new(Events::class(view, class))),
-            None => self.external(name),
+            None => self.0.inner.externals.table(&self.0, name)?,
         })
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        matches!(name, ACTIONS | DETECTIONS) || Self::class(name).is_some() || self.external(name).is_some()
+        matches!(name, ACTIONS | DETECTIONS)
+            || Self::class(name).is_some()
+            || self.0.inner.externals.has(&self.0.scope, name)
     }
 }
 

@@ -4,7 +4,7 @@ use anyhow::{Context as _, bail};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// What `posse serve --help` says.
 pub(crate) const HELP: &str = "\
@@ -68,12 +68,39 @@ pub(crate) struct Config {
     pub(crate) flush_after: Option<std::time::Duration>,
     /// `HOST` or `HOST:PORT` that connectors may reach without TLS, or at addresses that are not public.
     pub(crate) connector_hosts_inside: Vec<String>,
+    /// Folders below which tenants may have external tables.
+    pub(crate) external_folders: Vec<ExternalFolder>,
     /// Language models by alias.
     pub(crate) models: BTreeMap<String, model::Section>,
     /// OpenID providers that people sign in through, by name.
     pub(crate) sign_in: BTreeMap<String, crate::sign_in::Section>,
     /// Places outside where the log's checkpoints are put, by name.
     pub(crate) audit_anchors: BTreeMap<String, crate::audit_anchors::Section>,
+}
+
+/// An `[[external_folders]]` section: a folder of Parquet that the server reads in place for tenants.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ExternalFolder {
+    /// Its absolute path; `{tenant}` in it stands for the tenant's id.
+    pub(crate) folder: String,
+    /// For whom it is; may only be left out where the path names `{tenant}`.
+    pub(crate) tenants: Option<std::collections::BTreeSet<ids::TenantId>>,
+}
+
+impl ExternalFolder {
+    /// As the lake knows it.
+    pub(crate) fn allowed(&self) -> anyhow::Result<lake::ExternalFolder> {
+        let path = Path::new(&self.folder);
+        let plain = |part| matches!(part, Component::RootDir | Component::Normal(_));
+        if !path.is_absolute() || !path.components().all(plain) || path.components().count() < 2 {
+            bail!("`external_folders`: `{}` is no absolute path without `..` below the root", self.folder);
+        }
+        if self.tenants.is_none() && !self.folder.contains("{tenant}") {
+            bail!("`external_folders`: name the tenants of `{}`, or put `{{tenant}}` into its path", self.folder);
+        }
+        Ok(lake::ExternalFolder { folder: self.folder.clone(), tenants: self.tenants.clone() })
+    }
 }
 
 /// A `[[syslog]]` section: everything that it hears belongs to one source of one tenant.
@@ -239,6 +266,17 @@ mod tests {
         };
         assert_eq!(toml::from_str::<Config>(&syslog("udp")).unwrap().syslog.len(), 1);
         assert!(toml::from_str::<Config>(&syslog("sctp")).is_err());
+        let external = |more: &str| {
+            let read = toml::from_str::<Config>(&format!("[[external_folders]]\n{more}"));
+            read.is_ok_and(|config| config.external_folders.iter().all(|one| one.allowed().is_ok()))
+        };
+        assert!(
+            external("folder = \"/srv/{tenant}\"")
+                && external(&format!("folder = \"/srv/a\"\ntenants = [\"{tenant}\"]"))
+        );
+        for wrong in ["/srv/a", "srv/{tenant}", "/srv/../{tenant}", "/"] {
+            assert!(!external(&format!("folder = \"{wrong}\"")), "{wrong}");
+        }
         let model = |more: &str| {
             format!("[models.default]\nkind = \"openai\"\nbase_url = \"http://127.0.0.1:1/v1\"\nmodel = \"m\"\n{more}")
         };

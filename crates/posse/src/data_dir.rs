@@ -45,7 +45,10 @@ pub(crate) async fn open(data_dir: &Path, config: &Config) -> anyhow::Result<(Co
     let feed = CaseFeed::new();
     let flush_after =
         config.flush_after.or(config.flush_after_secs.map(|secs| Duration::from_secs(secs.max(1).into())));
-    let plane = telemetry::open(data_dir, state, &clock, &entropy, Arc::clone(&feed) as _, flush_after).await?;
+    let external: Vec<_> =
+        config.external_folders.iter().map(config::ExternalFolder::allowed).collect::<Result<_, _>>()?;
+    let plane =
+        telemetry::open(data_dir, state, &clock, &entropy, Arc::clone(&feed) as _, (flush_after, external)).await?;
     let model = models(config, &clock, &entropy)?;
     let opened = Opened {
         store,

@@ -23,7 +23,7 @@ pub(crate) async fn open(
     clock: &Arc<dyn Clock>,
     entropy: &Arc<dyn Entropy>,
     findings: Arc<dyn FindingSink>,
-    flush_after: Option<std::time::Duration>,
+    (flush_after, external): (Option<std::time::Duration>, Vec<lake::ExternalFolder>),
 ) -> anyhow::Result<Plane> {
     let data_dir = std::path::absolute(data_dir).context("the data folder has no absolute path")?;
     let folder = data_dir.join("lake");
@@ -38,6 +38,7 @@ pub(crate) async fn open(
         limits: lake::Limits::default(),
     };
     let opened = Lake::open(options).await.context("the lake cannot be opened")?;
+    opened.0.allow_external_folders(external);
     let mut options = Options::new(data_dir.join("journal"), opened, Arc::clone(clock), Arc::clone(entropy));
     options.findings = Some(findings);
     options.pace.flush_after = flush_after.unwrap_or(options.pace.flush_after);

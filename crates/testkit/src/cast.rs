@@ -304,6 +304,15 @@ impl Cast {
             let key = json!({ "tenant": tenant, "source": source });
             let key = platform.done(chief, "source.create_key", &key).await;
             things.extend([("source", source), ("key", id(&key["key"]))]);
+            let table = name("table").replace('-', "_");
+            let made = json!({ "tenant": tenant, "name": table, "folder": "/srv/table" });
+            platform.done(chief, "external_table.create", &made).await;
+            let query = name("query");
+            let made = json!({ "tenant": tenant, "name": query, "sql": "SELECT 1" });
+            platform.done(chief, "saved_query.create", &made).await;
+            let ran = json!({ "tenant": tenant, "query": query });
+            let result = id(&platform.done(chief, "saved_query.run", &ran).await);
+            things.extend([("table_name", table), ("saved_query", query), ("query_result", result)]);
             // A face, never what is called through it: this lockdown holds nothing that a test asks for.
             let locked = json!({ "tenant": tenant, "operations": ["operation.call"], "reason": "a test" });
             things.insert("lockdown", id(&platform.done(chief, "lockdown.engage", &locked).await));
@@ -425,6 +434,13 @@ impl Cast {
             "role.assign" => json!({ "principal": thing("user"), "role": "viewer" }),
             "role.create" => json!({ "name": self.fresh("role") }),
             "rule.create" => json!({ "text": rule_text(&self.fresh("rule")) }),
+            "external_table.create" => json!({ "name": self.fresh("table").replace('-', "_") }),
+            "external_table.delete" | "external_table.get" => json!({ "table": thing("table_name") }),
+            "saved_query.create" => json!({ "name": self.fresh("query") }),
+            "saved_query.result" => json!({ "query": thing("saved_query"), "result": thing("query_result") }),
+            family if family.starts_with("saved_query.") && spec.requires("query") => {
+                json!({ "query": thing("saved_query") })
+            }
             "rule.diff" => json!({ "from": 1, "to": 1 }),
             "rule.update" => json!({ "text": thing("rule_text") }),
             "service_key.create" => json!({ "name": self.fresh("key") }),

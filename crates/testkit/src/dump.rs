@@ -23,6 +23,7 @@ impl Dump {
         dump.take::<store::Approval>(&snapshot).await;
         dump.take::<store::Assignment>(&snapshot).await;
         dump.take::<store::BreakGlass>(&snapshot).await;
+        dump.take::<store::BucketState>(&snapshot).await;
         dump.take::<store::Case>(&snapshot).await;
         dump.take::<store::CaseComment>(&snapshot).await;
         dump.take::<store::CaseDetection>(&snapshot).await;
@@ -31,6 +32,7 @@ impl Dump {
         dump.take::<store::CaseEvidence>(&snapshot).await;
         dump.take::<store::CaseTask>(&snapshot).await;
         dump.take::<store::EntityVerdict>(&snapshot).await;
+        dump.take::<store::ExternalTable>(&snapshot).await;
         dump.take::<store::CollectedChunk>(&snapshot).await;
         dump.take::<store::Connector>(&snapshot).await;
         dump.take::<store::Credential>(&snapshot).await;
@@ -41,12 +43,17 @@ impl Dump {
         dump.take::<store::Offboarding>(&snapshot).await;
         dump.take::<store::Policy>(&snapshot).await;
         dump.take::<store::PolicyVersion>(&snapshot).await;
+        dump.take::<store::PulledObject>(&snapshot).await;
+        dump.take::<store::QueryClock>(&snapshot).await;
+        dump.take::<store::QueryResult>(&snapshot).await;
         dump.take::<store::ResponseAction>(&snapshot).await;
         dump.take::<store::Role>(&snapshot).await;
         dump.take::<store::Run>(&snapshot).await;
+        dump.take::<store::SavedQuery>(&snapshot).await;
         dump.take::<store::SealedSecret>(&snapshot).await;
         dump.take::<store::Sensor>(&snapshot).await;
         dump.take::<store::ServiceKey>(&snapshot).await;
+        dump.take::<store::SourceBucket>(&snapshot).await;
         dump.take::<store::Skill>(&snapshot).await;
         dump.take::<store::Tenant>(&snapshot).await;
         dump.take::<store::User>(&snapshot).await;

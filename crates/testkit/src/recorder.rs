@@ -5,9 +5,9 @@ use api::{
     Acted, Backtest, BacktestAsk, Bounds, Compacted, DataPlane, DataPresence, Delivered, Delivery, Detection,
     DetectionGet, DetectionList, Detections, EntityPrevalence, Erased, Estimate, Event, EventEstimate, EventExport,
     EventFields, EventFiles, EventGet, EventHistogram, EventProcessTree, EventQuery, EventRows, EventSearch, EventTail,
-    EventValues, ExceptionHits, Fields, Future, Histogram, LakeStatus, LogSourceName, MappingTest, Prevalences,
-    Problem, ProcessTree, Protocol, Provenance, Pushback, RetroHunted, RuleReport, RuleSet, SourceHealth, SyslogStream,
-    TenantSetup, Told, TurnedAway, Values,
+    EventValues, ExceptionHits, ExternalContents, ExternalSetup, Fields, Future, Histogram, LakeStatus, LogSourceName,
+    MappingTest, Prevalences, Problem, ProcessTree, Protocol, Provenance, Pushback, RetroHunted, RuleReport, RuleSet,
+    SourceHealth, SyslogStream, TenantSetup, Told, TurnedAway, Values,
 };
 use ids::{Owner, Scope, TenantId, Text, Timestamp};
 use std::collections::BTreeSet;
@@ -357,6 +357,17 @@ impl DataPlane for Recorder {
             Some("broken") => Err(Problem::fault("/mapping_text", "is broken")),
             _ => Ok(MappingTest::default()),
         }
+    }
+
+    fn look_at_external<'a>(
+        &'a self,
+        _: TenantId,
+        table: &'a ExternalSetup,
+    ) -> Future<'a, Result<ExternalContents, Problem>> {
+        now(match table.folder.as_str() {
+            "/outside" => Err(Problem::fault("/folder", "is outside")),
+            _ => Ok(ExternalContents::default()),
+        })
     }
 
     fn set_up(&self, setup: TenantSetup) -> Result<(), Problem> {

@@ -15,6 +15,7 @@ mod timeline;
 mod told;
 mod work;
 
+pub(crate) use evidence::canonical;
 pub use finding::finding;
 pub use intake::ObserveError;
 pub(crate) use open::Opening;

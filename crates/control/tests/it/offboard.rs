@@ -130,7 +130,10 @@ async fn nothing_of_a_tenant_that_left_is_readable_and_the_others_verify() {
     let certificate = ErasureCertificate::open(note, &[key]).unwrap();
     assert_eq!(certificate.tenant.to_string(), own);
     assert_eq!(certificate.asked_by.to_string(), chief.principal);
-    assert_eq!(certificate.approved_by.iter().map(ToString::to_string).collect::<Vec<_>>(), [second.principal.clone()]);
+    assert_eq!(
+        certificate.approved_by.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        std::slice::from_ref(&second.principal)
+    );
     assert!(certificate.key_destroyed && certificate.checkpoint.is_some());
     for (kind, least) in [("case_comment", 20), ("log_payloads", 60), ("remembered_answers", 1), ("user", 1)] {
         assert!(certificate.erased.get(kind).is_some_and(|count| *count >= least), "{kind}: {:?}", certificate.erased);

@@ -62,6 +62,7 @@ async fn a_waiting_proposal_is_told_signed_and_without_its_input() {
         (one["sent"] == 1 && one["last"]["state"] == "sent").then_some(one)
     };
     let seen = platform.until("the delivery is seen", arrived).await;
+    assert_eq!(seen["url"], format!("{}/…", service.origin()), "a path may hold a secret");
     assert!(seen.get("secret").is_none() && !seen.to_string().contains(&secret), "{seen}");
     // Another tenant's proposals are not told here.
     let elsewhere = json!({ "kill_switch": cast.things[&Place::Other]["kill_switch"], "reason": "x" });

@@ -1,9 +1,9 @@
-//! Histograms, values, fields, estimates, single events, watching, process trees, exports, external tables, prevalence.
+//! Histograms, values, fields, estimates, single events, watching, process trees, exports, prevalence.
 
 use crate::bed::{Bed, given, scope, tenant};
 use catalog::EntityKind;
-use ids::{Scope, Text};
-use lake::{Ask, Format, Part, ProcessTree, export};
+use ids::Scope;
+use lake::{Format, Part, ProcessTree, export};
 use serde_json::json;
 use std::time::Duration;
 
@@ -121,31 +121,6 @@ async fn exports_hold_the_rows_in_each_form() {
     assert!(text(Format::Csv).starts_with("process_cmd_line,process_pid,time\r\ncmd.exe /c whoami,100,2026"));
     assert!(export(&found, Format::Parquet).unwrap().starts_with(b"PAR1"));
     assert!(export(&found, Format::Arrow).unwrap().starts_with(&[255, 255, 255, 255]));
-}
-
-#[tokio::test]
-async fn an_external_table_is_its_tenants_alone() {
-    let bed = Bed::hot().await;
-    let folder = tempfile::tempdir().unwrap();
-    let sql = "SELECT device_hostname AS host, severity_id AS level FROM events WHERE device_hostname IS NOT NULL";
-    let found = bed.lake.ask_batches(scope("a"), sql.to_owned(), 100, 0).await.unwrap();
-    for day in ["2026-11-01", "2026-11-02"] {
-        let part = folder.path().join(format!("day={day}"));
-        std::fs::create_dir(&part).unwrap();
-        std::fs::write(part.join("x.parquet"), export(&found, Format::Parquet).unwrap()).unwrap();
-    }
-    let name = Text::new("inventory").unwrap();
-    assert_eq!(bed.lake.register_external(tenant("a"), &name, folder.path()).unwrap(), 2);
-    let ask = |who: Scope, sql: &str| bed.lake.ask(Ask { scope: who, sql: sql.to_owned(), rows_max: 10, offset: 0 });
-    let sql =
-        "SELECT day, count(*), max(level) FROM inventory WHERE host LIKE 'WS%' AND day = '2026-11-02' GROUP BY day";
-    let rows = ask(scope("a"), sql).await.unwrap().rows;
-    assert_eq!(rows, [[json!("2026-11-02"), json!(6), json!(4)]]);
-    for other in [scope("b"), Scope::Provider] {
-        assert!(ask(other, sql).await.is_err());
-    }
-    assert!(bed.lake.forget_external(tenant("a"), "inventory"));
-    assert!(ask(scope("a"), sql).await.is_err());
 }
 
 #[tokio::test]

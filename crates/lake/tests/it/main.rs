@@ -6,6 +6,7 @@ mod bed;
 mod crash;
 mod equal;
 mod explore;
+mod external;
 mod isolation;
 mod search;
 mod sql;

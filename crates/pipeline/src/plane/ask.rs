@@ -426,7 +426,7 @@ fn size_of_json(value: &Value) -> usize {
     }
 }
 
-fn kind(kind: &str) -> &str {
+pub(super) fn kind(kind: &str) -> &str {
     match kind {
         "number" => "float",
         "other" => "text",

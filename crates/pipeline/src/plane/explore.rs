@@ -1,7 +1,7 @@
 //! The smaller questions: how many over time, which fields and values, how rare, which processes, what it would cost.
 
 use super::Plane;
-use super::ask::{problem, provenance, range, unmasked};
+use super::ask::{provenance, range, unmasked};
 use api::{
     Bounds, EntityKind, EntityPrevalence, Estimate, EventEstimate, EventFields, EventHistogram, EventProcessTree,
     EventValues, FieldInfo, Fields, Histogram, HistogramStep, LakeStatus, LakeTable, Prevalence, Prevalences, Problem,
@@ -71,6 +71,9 @@ impl Plane {
         bounds: &Bounds,
     ) -> Result<Fields, Problem> {
         unmasked(bounds)?;
+        if let Some(fields) = self.external_fields(scope, input, bounds).await? {
+            return Ok(fields);
+        }
         let mut query: Vec<String> = Vec::new();
         if let Some(source) = &input.source {
             query.push(format!("source:\"{}\"", source.replace(['"', '\\'], "")));
@@ -145,18 +148,18 @@ impl Plane {
         Ok(ProcessTree { items, focus: focus.to_owned(), host, complete: forest.complete })
     }
 
-    /// What a question over the whole of the scope would read at most; the text of the SQL is not looked at.
+    /// What a question would read at most.
     pub(super) async fn ask_estimate(
         &self,
         scope: &Scope,
-        _input: &EventEstimate,
+        input: &EventEstimate,
         bounds: &Bounds,
     ) -> Result<Estimate, Problem> {
-        let part = Part { scope: scope.clone(), query: String::new(), from: None, to: None };
-        let told = self.0.lake.estimate(&part).map_err(|error| problem(error, "/sql"))?;
+        let asked = self.0.lake.estimate_sql(scope.clone(), input.sql.as_str().to_owned());
+        let told = self.within(bounds, asked, "/sql").await?;
         Ok(Estimate {
             files: told.files,
-            files_skipped: 0,
+            files_skipped: told.files_skipped,
             rows: told.rows.saturating_add(told.hot_rows),
             bytes: told.bytes_max,
             fits: told.bytes_max <= bounds.decoded_bytes_max,

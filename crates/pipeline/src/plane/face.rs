@@ -6,9 +6,9 @@ use api::{
     Acted, Backtest, BacktestAsk, Bounds, Compacted, DataPlane, DataPresence, Delivered, Delivery, Detection,
     DetectionGet, DetectionList, Detections, EntityPrevalence, Erased, Estimate, Event, EventEstimate, EventExport,
     EventFields, EventFiles, EventGet, EventHistogram, EventProcessTree, EventQuery, EventRows, EventSearch, EventTail,
-    EventValues, ExceptionHits, Fields, Future, Histogram, LakeStatus, LogSourceName, MappingTest, Prevalences,
-    Problem, ProblemKind, ProcessTree, Protocol, RetroHunted, RuleReport, RuleSet, SourceHealth, SyslogStream,
-    TenantSetup, Told, TurnedAway, Values,
+    EventValues, ExceptionHits, ExternalContents, ExternalSetup, Fields, Future, Histogram, LakeStatus, LogSourceName,
+    MappingTest, Prevalences, Problem, ProblemKind, ProcessTree, Protocol, RetroHunted, RuleReport, RuleSet,
+    SourceHealth, SyslogStream, TenantSetup, Told, TurnedAway, Values,
 };
 use ids::{EventId, Scope, TenantId, Text, Timestamp};
 use std::collections::BTreeSet;
@@ -213,6 +213,14 @@ impl DataPlane for Plane {
         samples: &[String],
     ) -> Result<MappingTest, Problem> {
         mapping_trial::run(mapping, mapping_text, samples, self.0.clock.now())
+    }
+
+    fn look_at_external<'a>(
+        &'a self,
+        tenant: TenantId,
+        table: &'a ExternalSetup,
+    ) -> Future<'a, Result<ExternalContents, Problem>> {
+        Box::pin(self.see_external(tenant, table))
     }
 
     fn set_up(&self, setup: TenantSetup) -> Result<(), Problem> {

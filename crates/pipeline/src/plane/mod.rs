@@ -6,6 +6,7 @@ mod ask;
 mod correlate;
 mod deliver;
 mod explore;
+mod external;
 mod face;
 mod fare;
 mod finding;
@@ -330,8 +331,10 @@ impl Plane {
     /// Take over a tenant's sources and quota.
     fn take_setup(&self, setup: TenantSetup) -> Result<(), Problem> {
         let (tenant, quota) = (setup.tenant, setup.quota);
+        let externals = setup.externals.iter().map(external::table).collect();
         let before = self.0.shared.tenants.now().get(&tenant).and_then(|known| known.setup()?.quota);
         self.0.shared.tenants.set_up(setup)?;
+        self.0.lake.set_external_tables(tenant, externals);
         if before != quota {
             let quota = quota.map(|(bytes_per_second, burst_bytes)| Quota { bytes_per_second, burst_bytes });
             self.0.receiver.set_quota(tenant, quota);

@@ -308,6 +308,7 @@ async fn log_sources_are_present_absent_or_unknown() {
             silent_after_secs: None,
         }],
         keep: api::Keep::default(),
+        externals: Vec::new(),
         quota: None,
     };
     plane.set_up(setup).unwrap();

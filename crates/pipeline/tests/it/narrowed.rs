@@ -305,7 +305,13 @@ async fn what_was_read_by_another_mapping_is_found_all_the_same() {
             mapping_text: None,
             silent_after_secs: None,
         };
-        TenantSetup { tenant: tenant(), sources: vec![source], keep: api::Keep::default(), quota: None }
+        TenantSetup {
+            tenant: tenant(),
+            sources: vec![source],
+            keep: api::Keep::default(),
+            externals: Vec::new(),
+            quota: None,
+        }
     };
     let mut dice = Dice(13);
     let records: Vec<String> = (0..90).map(|_| record(&mut dice, false)).collect();

@@ -276,7 +276,13 @@ async fn a_source_is_read_by_the_mapping_that_it_names() {
         mapping_text: None,
         silent_after_secs: Some(60),
     };
-    let setup = |sources| TenantSetup { tenant: tenant(), sources, keep: api::Keep::default(), quota: None };
+    let setup = |sources| TenantSetup {
+        tenant: tenant(),
+        sources,
+        keep: api::Keep::default(),
+        externals: Vec::new(),
+        quota: None,
+    };
     assert!(plane.set_up(setup(vec![source("web", "nope")])).is_err());
     plane.set_up(setup(vec![source("web", "zeek"), source("idle", "json")])).unwrap();
     assert_eq!(deliver(&plane, ndjson(CLOUDTRAIL)).await.status, 200);

@@ -33,7 +33,13 @@ fn watched(secs: u32) -> TenantSetup {
         mapping_text: None,
         silent_after_secs: Some(secs),
     };
-    TenantSetup { tenant: tenant(), sources: vec![source], keep: api::Keep::default(), quota: None }
+    TenantSetup {
+        tenant: tenant(),
+        sources: vec![source],
+        keep: api::Keep::default(),
+        externals: Vec::new(),
+        quota: None,
+    }
 }
 
 async fn health(plane: &Plane) -> api::SourceHealth {

@@ -33,7 +33,8 @@ impl Bench {
         let config = Config::sqlite(folder.path());
         let target = config.target.clone();
         let store = Store::open(config, Arc::clone(&clock), Arc::clone(&entropy)).await.context("no state")?;
-        let plane = crate::telemetry::open(folder.path(), target, &clock, &entropy, findings, None).await?;
+        let plane =
+            crate::telemetry::open(folder.path(), target, &clock, &entropy, findings, (None, Vec::new())).await?;
         plane.begin();
         Ok(Self { plane, _store: store, _folder: folder })
     }

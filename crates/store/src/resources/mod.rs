@@ -8,6 +8,7 @@ mod case;
 mod connector;
 mod credential;
 mod deputy;
+mod external_table;
 mod grant;
 mod key_rotation;
 mod kill_switch;
@@ -18,11 +19,13 @@ mod retention;
 mod role;
 mod rule;
 mod run;
+mod saved_query;
 mod secret;
 mod sensor;
 mod service_key;
 mod skill;
 mod source;
+mod source_bucket;
 mod tenant;
 mod user;
 mod webhook;
@@ -37,6 +40,7 @@ pub use case::{
 pub use connector::Connector;
 pub use credential::{Credential, CredentialKind};
 pub use deputy::Deputy;
+pub use external_table::ExternalTable;
 pub use grant::Grant;
 pub use key_rotation::KeyRotation;
 pub use kill_switch::{KillSwitch, KillTarget};
@@ -47,6 +51,7 @@ pub use retention::{Hold, Retention};
 pub use role::{Assignment, Role};
 pub use rule::{Rule, RuleException, RulePack, RulePackAssignment, RulePackRule, RuleState, RuleVersion};
 pub use run::{Run, RunLines, RunState, RunTaint};
+pub use saved_query::{QueryClock, QueryResult, QueryRun, QuerySchedule, SavedQuery};
 pub use secret::SealedSecret;
 pub use sensor::{
     ActionEnd, ActionOutcome, ActionState, CollectedChunk, ConnectorCall, ResponseAction, Sensor, SensorState,
@@ -54,6 +59,7 @@ pub use sensor::{
 pub use service_key::ServiceKey;
 pub use skill::{AgentDefinition, Skill};
 pub use source::{IngestKey, Source};
+pub use source_bucket::{BucketState, PulledObject, SourceBucket};
 pub use tenant::{Tenant, TenantState};
 pub use user::{Totp, User, UserState};
 pub use webhook::{Webhook, WebhookDelivery};
