@@ -4,9 +4,13 @@ Loaded through SCHEMATHESIS_HOOKS by script/schemathesis/run. Every operation ge
 so that each can succeed once; generated cases keep their own values, except where a comment here says why not.
 """
 
+import base64
+import hashlib
+import hmac
 import itertools
 import json
 import os
+import pathlib
 import re
 import threading
 import time
@@ -18,6 +22,7 @@ import schemathesis
 from schemathesis import GenerationMode
 
 URL = os.environ["POSSE_URL"]
+EXTERNAL = pathlib.Path(os.environ["POSSE_EXTERNAL"])
 ADMIN = os.environ["POSSE_TOKEN"]
 SEEN = {}
 COUNTER = itertools.count()
@@ -153,8 +158,11 @@ def kill_switch():
     return call("POST", "/v1/kill-switches", body)["id"]
 
 
+PASSWORD = "correct horse battery staple"
+
+
 def login():
-    email, password = f"{name('user')}@example.com", "correct horse battery staple"
+    email, password = f"{name('user')}@example.com", PASSWORD
     call("POST", "/v1/users", {"email": email, "display_name": "A test", "password": password})
     return {"body": {"email": email, "password": password}}
 
@@ -205,6 +213,12 @@ TENANT = tenant()
 def audited_call():
     # Records of this caller appear within a second; the setup's own are there by now.
     return call("GET", "/v1/audit?limit=1")["items"][0]["call"]
+
+
+def with_input():
+    """A call whose input is on the record, and may be erased from it."""
+    call("POST", "/v1/cases", {"tenant": TENANT, "title": "a number that does not belong here", "severity": "low"})
+    return call("GET", "/v1/audit?limit=1&operation=case.open&tenant=" + TENANT)["items"][0]["call"]
 
 
 def source(of=None):
@@ -354,6 +368,94 @@ def lent():
     return call("POST", "/v1/grants", {"client": "claude-code", "profile": "read", "tenant": TENANT})
 
 
+def one_time(key, at):
+    """The code of an authenticator (RFC 6238): SHA-1, 30 seconds, six digits."""
+    digest = hmac.new(base64.b32decode(key + "=" * (-len(key) % 8)), int(at // 30).to_bytes(8, "big"), hashlib.sha1).digest()
+    from_byte = digest[-1] & 15
+    return f"{(int.from_bytes(digest[from_byte:from_byte + 4], 'big') & 0x7FFFFFFF) % 1_000_000:06}"
+
+
+def signed_in():
+    """Somebody who signed in: their id and token."""
+    token = secret(call("POST", "/v1/me/login", login()["body"]))
+    return call("GET", "/v1/me", token=token)["principal"], token
+
+
+def second_factor(path):
+    """Somebody who set up an authenticator; the path is theirs, and so must the token be: see before_call."""
+    person, token = signed_in()
+    if path == "enrol":
+        OWN_TOKENS[person] = token
+        return {"path": {"user": person}, "body": {"password": PASSWORD}}
+    made = call("POST", f"/v1/users/{person}/totp", {"password": PASSWORD}, token=token)
+    code = {"code": one_time(secret(made), time.time())}
+    OWN_TOKENS[person] = token
+    if path == "remove":
+        call("POST", f"/v1/users/{person}/totp/confirm", code, token=token)
+        return {"path": {"user": person}, "body": {"code": one_time(secret(made), time.time() + 30)}}
+    return {"path": {"user": person}, "body": code}
+
+
+def external_table(create=True):
+    """A folder of Parquet, written by an export of our own, and where asked for its table."""
+    made, folder = name("table").replace("-", "_"), EXTERNAL / TENANT / name("folder")
+    folder.mkdir(parents=True)
+    asked = {"tenant": TENANT, "sql": "SELECT time, process_name FROM process_activity", "format": "parquet"}
+    part = call("POST", "/v1/events/export", asked)["items"][0]
+    (folder / "part-0.parquet").write_bytes(base64.b64decode(part["content"]))
+    body = {"name": made, "folder": str(folder), "columns": [{"from": "process_name", "name": "program"}]}
+    if create:
+        call("POST", f"/v1/tenants/{TENANT}/external-tables", body)
+        return made
+    return {"path": {"tenant": TENANT}, "body": body}
+
+
+COUNTING = "SELECT count(*) AS n FROM process_activity"
+
+
+def saved_query():
+    return call("POST", f"/v1/tenants/{TENANT}/saved-queries", {"name": name("query"), "sql": COUNTING})["name"]
+
+
+def query_result():
+    of = saved_query()
+    return {"tenant": TENANT, "query": of, "result": call("POST", f"/v1/tenants/{TENANT}/saved-queries/{of}/run")["id"]}
+
+
+# A name that no resolver knows: what is told and read here goes nowhere.
+BUCKET = {"bucket": "acme-trail", "endpoint": "https://store.invalid", "every_secs": 86400}
+HOOK = {"kinds": ["approval_waiting"], "name": "on call", "url": "https://hooks.invalid/posse"}
+
+
+def bucket():
+    of = source()
+    call("PUT", f"/v1/tenants/{TENANT}/sources/{of}/bucket", BUCKET)
+    return {"path": {"tenant": TENANT, "source": of}}
+
+
+def webhook():
+    return call("POST", "/v1/webhooks", HOOK | {"tenant": TENANT})["webhook"]["id"]
+
+
+def gone_tenant():
+    """A tenant that left: a second person agreed, and its certificate is there."""
+    made = suspended_tenant()
+    call("POST", f"/v1/tenants/{made}/offboard", {"reason": "a test"})
+    for _ in range(200):
+        try:
+            with urllib.request.urlopen(
+                urllib.request.Request(
+                    f"{URL}/v1/tenants/{made}/certificate", headers={"Authorization": f"Bearer {ADMIN}"}
+                )
+            ):
+                return made
+        except urllib.error.HTTPError as error:
+            if error.code != 404:
+                raise
+            time.sleep(0.1)
+    raise SystemExit("seeding: a tenant that left has no certificate")
+
+
 def in_a_day():
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 86400))
 
@@ -379,6 +481,10 @@ PATHS = {
     "sensor": lambda: {"sensor": sensor()},
     "digest": lambda: {"digest": skill()},
     "source": lambda: {"source": source()},
+    "query": lambda: {"tenant": TENANT, "query": saved_query()},
+    "result": query_result,
+    "table": lambda: {"tenant": TENANT, "table": external_table()},
+    "webhook": lambda: {"webhook": webhook()},
     "task": task,
     "tenant": lambda: {"tenant": TENANT},
 }
@@ -387,8 +493,11 @@ PATHS = {
 ABSENT = {
     "action": "action_01jd3k5v9qf8m2x7r4t6w8y0zc",
     "detection": "detection_01jd3k5v9qf8m2x7r4t6w8y0zc",
+    "index": 0,
     "task": "task_01jd3k5v9qf8m2x7r4t6w8y0zc",
 }
+# Whose calls go under their own token: nobody else sets up another's second factor.
+OWN_TOKENS = {}
 
 
 def path_of(operation):
@@ -446,8 +555,21 @@ EXAMPLES = {
     "approval_get": lambda: {"path": {"approval": approval()}},
     "approval_narrow": lambda: narrowing(),
     "audit_consistency": lambda: {"query": {"from_size": 1}},
+    "audit_erase_payload": lambda: {"path": {"call": with_input()}},
     "audit_get": lambda: {"path": {"call": audited_call()}},
     "audit_prove": lambda: {"path": {"call": audited_call()}},
+    "external_table_create": lambda: external_table(create=False),
+    "saved_query_create": lambda: {"body": {"name": name("query"), "sql": COUNTING, "schedule": {"every_minutes": 1440}}},
+    "source_bucket": bucket,
+    "source_list_objects": bucket,
+    "source_remove_bucket": bucket,
+    "source_set_bucket": lambda: {"body": BUCKET},
+    "tenant_certificate": lambda: {"path": {"tenant": gone_tenant()}},
+    "tenant_offboard": lambda: {"path": {"tenant": suspended_tenant()}},
+    "user_confirm_totp": lambda: second_factor("confirm"),
+    "user_enrol_totp": lambda: second_factor("enrol"),
+    "user_remove_totp": lambda: second_factor("remove"),
+    "webhook_create": lambda: {"body": HOOK | {"tenant": TENANT}},
     "job_cancel": lambda: {"path": {"job": job()}},
     "job_get": lambda: {"path": {"job": job()}},
     "kill_switch_engage": lambda: {
@@ -545,6 +667,9 @@ def before_call(context, case, kwargs):
     if operation == "grant_redeem" and case.body == {"client": "claude-code"} and headers is not None:
         refresh = secret({"tokens": {"secret": lent()["tokens"]["refresh"]}})
         headers["Authorization"] = f"Bearer {refresh}"
+    own = OWN_TOKENS.get((case.path_parameters or {}).get("user"))
+    if own and "/totp" in case.path and headers is not None and "Authorization" in headers:
+        headers["Authorization"] = f"Bearer {own}"
     # Generated cases reuse ids that answers held: the run's own user must outlive it.
     path = case.path_parameters or {}
     if path.get("user") == ME and case.method in ("POST", "PUT", "PATCH", "DELETE") and "tokens" not in case.path:

@@ -159,8 +159,9 @@ pub struct SavedQueryList {
     pub cursor: Option<Text<1024>>,
 }
 
-/// Change the named fields of a saved query. Who changes the statement, the limit or the schedule is from then on the one as
-/// whom it runs by itself.
+/// Change the named fields of a saved query.
+///
+/// Who changes the statement, the limit or the schedule is from then on the one as whom it runs by itself.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SavedQueryUpdate {
@@ -198,7 +199,9 @@ pub struct SavedQueryDelete {
     pub query: Slug,
 }
 
-/// Ask a saved query now, with your own rights, and keep the answer as it was. The 20 newest answers of a query are kept.
+/// Ask a saved query now, with your own rights, and keep the answer as it was.
+///
+/// The 20 newest answers of a query are kept.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SavedQueryRun {

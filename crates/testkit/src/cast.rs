@@ -404,6 +404,10 @@ impl Cast {
             // About oneself at one's own place.
             input.clear();
         }
+        if spec.meta.family() == "saved_query" {
+            // Agents save questions and do not schedule them.
+            input.remove("schedule");
+        }
         let thing = |name: &str| Value::from(things.get(name).cloned().unwrap_or_default());
         let special = match spec.meta.id {
             "agent.define" => json!({ "text": DEFINITION }),
@@ -437,6 +441,7 @@ impl Cast {
             "external_table.create" => json!({ "name": self.fresh("table").replace('-', "_") }),
             "external_table.delete" | "external_table.get" => json!({ "table": thing("table_name") }),
             "saved_query.create" => json!({ "name": self.fresh("query") }),
+            "saved_query.update" => json!({ "query": thing("saved_query"), "description": "asked each morning" }),
             "saved_query.result" => json!({ "query": thing("saved_query"), "result": thing("query_result") }),
             family if family.starts_with("saved_query.") && spec.requires("query") => {
                 json!({ "query": thing("saved_query") })

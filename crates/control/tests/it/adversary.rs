@@ -210,6 +210,10 @@ fn permitted(cast: &Cast, me: &Member, (kind, _, document): &(String, String, Va
         && (kind.starts_with("case") || kind == "entity_verdict")
         && value["tenant"] == cast.own.as_str()
         && (under_its_name || kind == "case_task");
+    // New questions and their answers; nobody else's question is changed, let alone its schedule.
+    let new_question = kind == "saved_query" && document["version"] == 1 && value["schedule"].is_null();
+    let answer = kind == "query_result" && value["by"] == me.principal.as_str();
+    let asked = me.name == "investigator" && (new_question || answer) && value["tenant"] == cast.own.as_str();
     // Rights of one's own may be lent: what is made for that says whose they are.
     let lent = match kind.as_str() {
         "grant" => value["person"] == me.principal.as_str(),
@@ -220,7 +224,7 @@ fn permitted(cast: &Cast, me: &Member, (kind, _, document): &(String, String, Va
         "credential" => value["grant"].is_string() && value["on_behalf_of"] == json!([me.principal]),
         _ => false,
     };
-    proposal || case_work || lent
+    proposal || case_work || asked || lent
 }
 
 /// Answers that come from the face, before the gate: nothing was read, so nothing is recorded.

@@ -113,6 +113,25 @@ async fn consumed(platform: &Platform, cast: &Cast, spec: &Spec, place: Place, i
                 input["key"] = key["key"]["id"].clone();
             }
         }
+        "source.bucket" | "source.remove_bucket" => {
+            made["name"] = cast.fresh("spare").into();
+            input["source"] = platform.done(chief, "source.create", &made).await["name"].clone();
+            let bucket = json!({
+                "tenant": made["tenant"], "source": input["source"], "bucket": "spare", "endpoint": "https://store.invalid",
+            });
+            platform.done(chief, "source.set_bucket", &bucket).await;
+        }
+        "external_table.delete" => {
+            made["name"] = cast.fresh("spare").replace('-', "_").into();
+            made["folder"] = "/srv/table".into();
+            input["table"] = platform.done(chief, "external_table.create", &made).await["name"].clone();
+        }
+        // A query keeps its newest answers only: many runs would push out the one that is looked at.
+        "saved_query.delete" | "saved_query.run" => {
+            made["name"] = cast.fresh("spare").into();
+            made["sql"] = "SELECT 1".into();
+            input["query"] = platform.done(chief, "saved_query.create", &made).await["name"].clone();
+        }
         "connector.delete" => {
             made["name"] = cast.fresh("spare").into();
             made["shipped"] = "slack-message".into();

@@ -28,7 +28,7 @@ fn each_field_of_an_input_has_its_one_place() {
     assert!(list["responses"]["200"]["content"]["application/json"]["schema"]["properties"]["obligations"].is_object());
 
     let login = &document["paths"]["/v1/me/login"]["post"];
-    assert_eq!(login["security"], json!([]));
+    assert_eq!(login["security"], json!([{}]));
     let secret = &login["requestBody"]["content"]["application/json"]["schema"]["properties"]["password"];
     assert_eq!(secret["x-secret"], json!(true));
 }
