@@ -3,6 +3,7 @@
 //! Only 64-bit integers, text and bytes cross this door, so that both engines store the same thing. It must never
 //! accept statement text that is not `'static`: no text from outside can become SQL.
 
+use crate::inline::Inline;
 use futures::TryStreamExt as _;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqlitePool, SqlitePoolOptions, SqliteRow};
@@ -63,30 +64,51 @@ pub(crate) use values;
 /// An engine refused or failed.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
-pub(crate) struct Fault(#[from] sqlx::Error);
+pub(crate) enum Fault {
+    Driver(#[from] sqlx::Error),
+    Inline(#[from] rusqlite::Error),
+}
 
 impl Fault {
     /// Whether a uniqueness or reference rule of the schema was hit: the statement is at fault, not the engine.
     pub(crate) fn is_constraint(&self) -> bool {
-        self.0.as_database_error().is_some_and(|error| !matches!(error.kind(), sqlx::error::ErrorKind::Other))
+        use rusqlite::ffi;
+        const RULES: [i32; 5] = [
+            ffi::SQLITE_CONSTRAINT_UNIQUE,
+            ffi::SQLITE_CONSTRAINT_PRIMARYKEY,
+            ffi::SQLITE_CONSTRAINT_FOREIGNKEY,
+            ffi::SQLITE_CONSTRAINT_NOTNULL,
+            ffi::SQLITE_CONSTRAINT_CHECK,
+        ];
+        match self {
+            Self::Driver(error) => {
+                error.as_database_error().is_some_and(|error| !matches!(error.kind(), sqlx::error::ErrorKind::Other))
+            }
+            Self::Inline(error) => error.sqlite_error().is_some_and(|error| RULES.contains(&error.extended_code)),
+        }
     }
 
     /// A stored value that has not the type that its column promises.
     pub(crate) fn decode(what: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self(sqlx::Error::Decode(what.into()))
+        Self::Driver(sqlx::Error::Decode(what.into()))
     }
 }
 
 /// One row of an answer; columns by position from 0.
 pub(crate) enum Row {
+    Inline(Vec<Value>),
     Sqlite(SqliteRow),
     Postgres(PgRow),
 }
 
 macro_rules! column {
-    ($($name:ident: $type:ty),*) => {$(
+    ($($name:ident: $type:ty = $($value:pat => $read:expr),+;)*) => {$(
         pub(crate) fn $name(&self, column: usize) -> Result<$type, Fault> {
             Ok(match self {
+                Self::Inline(row) => match row.get(column) {
+                    $(Some($value) => $read,)+
+                    _ => return Err(Fault::decode(format!("column {column} is missing or of another type"))),
+                },
                 Self::Sqlite(row) => row.try_get(column)?,
                 Self::Postgres(row) => row.try_get(column)?,
             })
@@ -95,7 +117,13 @@ macro_rules! column {
 }
 
 impl Row {
-    column!(int: i64, text: String, blob: Vec<u8>, maybe_int: Option<i64>, maybe_text: Option<String>);
+    column! {
+        int: i64 = Value::Int(value) => *value;
+        text: String = Value::Text(value) => value.clone();
+        blob: Vec<u8> = Value::Blob(value) => value.clone();
+        maybe_int: Option<i64> = Value::Int(value) => Some(*value), Value::NoInt | Value::NoText => None;
+        maybe_text: Option<String> = Value::Text(value) => Some(value.clone()), Value::NoInt | Value::NoText => None;
+    }
 
     /// A count or position, which the schema never stores below zero.
     pub(crate) fn count(&self, column: usize) -> Result<u64, Fault> {
@@ -137,11 +165,19 @@ fn postgres_arguments(values: Vec<Value>) -> Result<PgArguments, Fault> {
 
 /// The writer's own connection.
 pub(crate) enum Connection {
+    /// On the caller's thread, which waits.
+    Inline(Inline),
+    /// On a thread of the driver's.
     Sqlite(SqliteConnection),
     Postgres(PgConnection),
 }
 
 impl Connection {
+    /// Which of the two engines this is.
+    pub(crate) const fn is_sqlite(&self) -> bool {
+        !matches!(self, Self::Postgres(_))
+    }
+
     pub(crate) async fn sqlite(options: &SqliteConnectOptions) -> Result<Self, Fault> {
         Ok(Self::Sqlite(options.connect().await?))
     }
@@ -153,6 +189,7 @@ impl Connection {
     /// Run a statement; the number of rows it changed.
     pub(crate) async fn execute(&mut self, sql: &'static str, values: Vec<Value>) -> Result<u64, Fault> {
         Ok(match self {
+            Self::Inline(connection) => connection.execute(sql, &values)?,
             Self::Sqlite(connection) => {
                 sqlx::query_with(sql, sqlite_arguments(values)?).execute(connection).await?.rows_affected()
             }
@@ -165,6 +202,7 @@ impl Connection {
     /// Run a statement and take all rows of its answer.
     pub(crate) async fn rows(&mut self, sql: &'static str, values: Vec<Value>) -> Result<Vec<Row>, Fault> {
         Ok(match self {
+            Self::Inline(connection) => connection.rows(sql, &values)?.into_iter().map(Row::Inline).collect(),
             Self::Sqlite(connection) => {
                 sqlx::query_with(sql, sqlite_arguments(values)?)
                     .fetch(connection)
@@ -182,6 +220,7 @@ impl Connection {
     /// Run a text of several statements without values: migrations and settings.
     pub(crate) async fn script(&mut self, sql: &'static str) -> Result<(), Fault> {
         match self {
+            Self::Inline(connection) => connection.script(sql)?,
             Self::Sqlite(connection) => sqlx::raw_sql(sql).execute(connection).await.map(|_| ())?,
             Self::Postgres(connection) => sqlx::raw_sql(sql).execute(connection).await.map(|_| ())?,
         }
@@ -191,7 +230,7 @@ impl Connection {
     /// Start a transaction that may write.
     pub(crate) async fn begin(&mut self) -> Result<(), Fault> {
         // SQLite takes the write lock at once: a later upgrade could fail half-way through a batch.
-        let sql = if matches!(self, Self::Sqlite(_)) { "BEGIN IMMEDIATE" } else { "BEGIN" };
+        let sql = if self.is_sqlite() { "BEGIN IMMEDIATE" } else { "BEGIN" };
         self.execute(sql, Vec::new()).await.map(drop)
     }
 
@@ -218,6 +257,7 @@ impl Connection {
     pub(crate) async fn close(self) {
         // An error while saying goodbye changes nothing: what was answered is durable already.
         match self {
+            Self::Inline(connection) => drop(connection),
             Self::Sqlite(connection) => drop(connection.close().await),
             Self::Postgres(connection) => drop(connection.close().await),
         }
@@ -228,6 +268,7 @@ impl Connection {
     pub(crate) async fn prepare(&mut self, sql: &'static str) -> Result<(), Fault> {
         use sqlx::{Executor as _, SqlSafeStr as _};
         match self {
+            Self::Inline(connection) => connection.prepare(sql)?,
             Self::Sqlite(connection) => drop(connection.prepare(sql.into_sql_str()).await?),
             Self::Postgres(connection) => drop(connection.prepare(sql.into_sql_str()).await?),
         }

@@ -37,8 +37,8 @@ fn commit(number: u32, bytes: usize) -> Commit {
 async fn open(dir: &Path, pages_max: &'static str) -> Store {
     let config = Config::sqlite(dir);
     let (opener, lock) = open::target(&Target::Sqlite { dir: dir.to_owned() }).unwrap();
-    let Opener::Sqlite(options) = opener else { unreachable!("an SQLite target") };
-    let opener = Opener::Sqlite(Box::new(options.pragma("max_page_count", pages_max)));
+    let Opener::Sqlite(options, settings) = opener else { unreachable!("an SQLite target") };
+    let opener = Opener::Sqlite(options, format!("{settings}; PRAGMA max_page_count = {pages_max}").leak());
     Store::start(opener, lock, &config, Arc::new(Still), Arc::new(Still)).await.unwrap()
 }
 

@@ -13,6 +13,7 @@ mod engine;
 #[cfg(test)]
 mod fault_test;
 mod fresh;
+mod inline;
 mod job;
 mod job_queue;
 mod lake_catalog;
@@ -87,8 +88,7 @@ pub struct Remembered {
     pub expires_at: Timestamp,
 }
 
-/// Run the writer on a thread of its own. Each statement is a way to the engine's thread and back; on the runtime of the
-/// calls every way back would wait behind them, several times for each batch.
+/// Run the writer on a thread of its own, where it may wait for `SQLite` without a way to another thread for each statement.
 async fn apart(writer: writer::Writer) -> Result<(), OpenError> {
     let (ready, started) = oneshot::channel();
     // The runtime is made where it ends, too: it may not be dropped on another runtime.
@@ -128,7 +128,7 @@ impl Store {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, OpenError> {
-        let mut connection = opener.writer().await?;
+        let mut connection = opener.own_writer().await?;
         migration::migrate(&mut connection, migration::STATE, clock.now()).await?;
         let readers = opener.readers(config.readers);
         let shared = Arc::new(Shared::new());

@@ -66,7 +66,7 @@ async fn apply(connection: &mut Connection, version: i64, text: &'static str, no
 }
 
 fn text_for(connection: &Connection, sqlite: &'static str, postgres: &'static str) -> &'static str {
-    if matches!(connection, Connection::Sqlite(_)) { sqlite } else { postgres }
+    if connection.is_sqlite() { sqlite } else { postgres }
 }
 
 fn digest_of(text: &str) -> String {

@@ -2,6 +2,7 @@
 
 use crate::config::{OpenError, Target};
 use crate::engine::{Connection, Fault, Pool};
+use crate::inline::Inline;
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
@@ -16,6 +17,13 @@ const STATEMENTS_CACHED: usize = 512;
 /// the other costs more than a row.
 const ROWS_AHEAD: usize = 1024;
 
+/// How long one connection waits for another to let go of the file.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// `SQLite`: settings of a connection that writes, checked once they are made.
+pub(crate) const WRITER: &str = "PRAGMA foreign_keys = ON; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+    PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY";
+
 /// `PostgreSQL`: one process for a schema. The lock dies with the session.
 const LOCK: &str = "SELECT CASE WHEN pg_try_advisory_lock(hashtextextended('posse/' || current_schema(), 0)) \
     THEN 1::bigint ELSE 0::bigint END";
@@ -28,7 +36,8 @@ const LAKE_SCHEMA: &str = "SELECT quote_ident(current_schema() || '_lake')";
 /// Opens the writer's connection, again after a fault.
 pub(crate) enum Opener {
     Postgres(Box<PgConnectOptions>),
-    Sqlite(Box<SqliteConnectOptions>),
+    /// How to connect, and the settings of a writer on a thread of its own.
+    Sqlite(Box<SqliteConnectOptions>, &'static str),
 }
 
 /// Held as long as the store is open.
@@ -83,12 +92,12 @@ fn sqlite(dir: &Path, name: &str) -> Result<Opener, OpenError> {
     private_file(&file).map_err(OpenError::Directory)?;
     let options = SqliteConnectOptions::new()
         .filename(&file)
-        .busy_timeout(Duration::from_secs(5))
+        .busy_timeout(BUSY)
         .foreign_keys(true)
         .statement_cache_capacity(STATEMENTS_CACHED)
         .row_buffer_size(ROWS_AHEAD)
         .disable_statement_logging();
-    Ok(Opener::Sqlite(Box::new(options)))
+    Ok(Opener::Sqlite(Box::new(options), WRITER))
 }
 
 fn lock(dir: &Path, name: &str) -> Result<File, OpenError> {
@@ -118,7 +127,7 @@ impl Opener {
     /// The one connection that writes, its settings checked.
     pub(crate) async fn writer(&self) -> Result<Connection, OpenError> {
         match self {
-            Self::Sqlite(options) => {
+            Self::Sqlite(options, _) => {
                 let options = options
                     .as_ref()
                     .clone()
@@ -126,15 +135,7 @@ impl Opener {
                     .synchronous(SqliteSynchronous::Full)
                     .pragma("cache_size", "-16384")
                     .pragma("temp_store", "MEMORY");
-                let mut connection = Connection::sqlite(&options).await.map_err(OpenError::engine)?;
-                setting(&mut connection, "journal_mode", "SELECT journal_mode FROM pragma_journal_mode", &["wal"])
-                    .await?;
-                // 2 is FULL: each commit is synced before it is acknowledged.
-                let synchronous = "SELECT CAST(synchronous AS TEXT) FROM pragma_synchronous";
-                setting(&mut connection, "synchronous", synchronous, &["2"]).await?;
-                let foreign_keys = "SELECT CAST(foreign_keys AS TEXT) FROM pragma_foreign_keys";
-                setting(&mut connection, "foreign_keys", foreign_keys, &["1"]).await?;
-                Ok(connection)
+                checked(Connection::sqlite(&options).await.map_err(OpenError::engine)?).await
             }
             Self::Postgres(options) => {
                 let mut connection = Connection::postgres(options).await.map_err(OpenError::engine)?;
@@ -149,11 +150,18 @@ impl Opener {
         }
     }
 
+    /// The one connection that writes, for a thread that nobody else needs: `SQLite` runs on it.
+    pub(crate) async fn own_writer(&self) -> Result<Connection, OpenError> {
+        let Self::Sqlite(options, settings) = self else { return self.writer().await };
+        let opened = Inline::open(options.get_filename(), BUSY, STATEMENTS_CACHED, settings);
+        checked(Connection::Inline(opened.map_err(OpenError::engine)?)).await
+    }
+
     /// Connections that read.
     pub(crate) fn readers(&self, readers: u32) -> Pool {
         let readers = readers.clamp(1, 64);
         match self {
-            Self::Sqlite(options) => {
+            Self::Sqlite(options, _) => {
                 let options = options.as_ref().clone().read_only(true).pragma("cache_size", "-4096");
                 Pool::sqlite(options, readers)
             }
@@ -194,6 +202,17 @@ impl Opener {
             _ => Err(Fault::decode("the log could not be copied into the database yet: a reader is busy")),
         }
     }
+}
+
+/// A connection to `SQLite` whose settings keep what is acknowledged.
+async fn checked(mut connection: Connection) -> Result<Connection, OpenError> {
+    setting(&mut connection, "journal_mode", "SELECT journal_mode FROM pragma_journal_mode", &["wal"]).await?;
+    // 2 is FULL: each commit is synced before it is acknowledged.
+    let synchronous = "SELECT CAST(synchronous AS TEXT) FROM pragma_synchronous";
+    setting(&mut connection, "synchronous", synchronous, &["2"]).await?;
+    let foreign_keys = "SELECT CAST(foreign_keys AS TEXT) FROM pragma_foreign_keys";
+    setting(&mut connection, "foreign_keys", foreign_keys, &["1"]).await?;
+    Ok(connection)
 }
 
 async fn setting(

@@ -10,7 +10,7 @@ pub(crate) const ROWS_MAX: usize = 64;
 
 const SIZES: [usize; 7] = [64, 32, 16, 8, 4, 2, 1];
 
-/// Rows that one statement writes. Dense where batches of calls are: each statement is a trip to the engine's thread.
+/// Rows that one statement writes. Dense where batches of calls are: each statement has a cost of its own.
 const WRITTEN_SIZES: [usize; 17] = [256, 128, 64, 48, 32, 24, 16, 12, 10, 8, 7, 6, 5, 4, 3, 2, 1];
 
 /// A statement whose middle is a list of tuples: `head ($1,$2),($3,$4) tail`.
@@ -73,10 +73,7 @@ impl Bulk {
         let mut changed = 0;
         for written in &self.written {
             let values = written.rows * self.width;
-            let text = match connection {
-                Connection::Sqlite(_) => written.sqlite,
-                Connection::Postgres(_) => written.postgres,
-            };
+            let text = if connection.is_sqlite() { written.sqlite } else { written.postgres };
             while rest.len() >= values && rest.len() > 0 {
                 changed += connection.execute(text, rest.by_ref().take(values).collect()).await?;
             }

@@ -78,7 +78,7 @@ async fn every_statement_prepares_on_both_engines() {
         let (connection, _lock) = sqlite(dir.path(), migrations).await;
         for mut connection in [Some(connection), postgres(migrations).await].into_iter().flatten() {
             assert!(statements.len() > 40 && bulks.len() > 15);
-            let sqlite = matches!(connection, Connection::Sqlite(_));
+            let sqlite = connection.is_sqlite();
             for text in statements.iter().copied().chain(bulks.iter().flat_map(|bulk| bulk.texts(sqlite))) {
                 if let Err(fault) = connection.prepare(text).await {
                     unreachable!("{fault}: {text}");

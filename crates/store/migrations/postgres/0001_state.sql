@@ -80,7 +80,7 @@ CREATE INDEX audit_payload_by_expiry ON audit_payload (expires_at) WHERE expires
 CREATE TABLE idempotency (
     principal TEXT COLLATE "C" NOT NULL,
     key TEXT COLLATE "C" NOT NULL,
-    owner TEXT NOT NULL,
+    owner TEXT COLLATE "C" NOT NULL,
     input_digest BYTEA NOT NULL,
     response BYTEA NOT NULL,
     expires_at BIGINT NOT NULL,

@@ -367,7 +367,7 @@ impl Writer {
     /// Open the connection again and let the disk prove that it holds what was acknowledged.
     async fn reopen(&mut self) {
         let opened = async {
-            let mut connection = self.opener.writer().await.map_err(|error| error.to_string())?;
+            let mut connection = self.opener.own_writer().await.map_err(|error| error.to_string())?;
             self.opener.verify(&mut connection).await.map_err(|fault| fault.to_string())?;
             let books = read_books(&mut connection).await.map_err(|fault| fault.to_string())?;
             Ok::<_, String>((connection, books))
