@@ -85,7 +85,8 @@ kinds! {
 /// One thing that is wrong with an input.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Fault {
-    /// Where: a JSON pointer (RFC 6901) into the input; empty for the whole.
+    /// Where: a JSON pointer (RFC 6901) into the input; empty for the whole. Names in it are as they came.
+    #[schemars(regex(pattern = r"^(/[\s\S]*)?$"))]
     pub pointer: String,
     /// What is wrong, and what would be right.
     pub detail: String,

@@ -43,6 +43,8 @@ impl<'de, const MAX: usize> Deserialize<'de> for Secret<MAX> {
             length if length > MAX => {
                 Err(serde::de::Error::custom(format!("is {length} characters long; at most {MAX} are allowed")))
             }
+            // As every text on the wire: one engine cannot store it, and C would cut the secret there.
+            _ if text.contains('\0') => Err(serde::de::Error::custom("holds the character U+0000; leave it out")),
             _ => Ok(Self::new(text)),
         }
     }
@@ -56,6 +58,20 @@ impl<const MAX: usize> JsonSchema for Secret<MAX> {
         format!("Secret{MAX}").into()
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "minLength": 1, "maxLength": MAX, "x-secret": true })
+        json_schema!({
+            "type": "string", "minLength": 1, "maxLength": MAX, "pattern": "^[^\\u0000]*$", "x-secret": true
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_holds_no_nul() {
+        assert!(serde_json::from_str::<Secret>("\"correct horse\"").is_ok());
+        assert!(serde_json::from_str::<Secret>("\"correct\\u0000horse\"").is_err());
+        assert!(serde_json::from_str::<Secret<3>>("\"four\"").is_err());
     }
 }
