@@ -477,6 +477,8 @@ PATHS = {
     "name": lambda: {"tenant": TENANT, "name": hold()},
     "pack": lambda: {"pack": assigned_pack()},
     "policy": lambda: {"policy": policy()},
+    # Another person made it: who makes a key does not say alone that it is still needed.
+    "principal": lambda: {"principal": service_key_id(call("POST", "/v1/service-keys", {"name": name("key")}, token=APPROVER))},
     "rule": lambda: {"rule": rule()},
     "run": lambda: {"run": run()},
     "sensor": lambda: {"sensor": sensor()},

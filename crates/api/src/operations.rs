@@ -22,6 +22,7 @@ macro_rules! for_each_operation {
             $crate::RunStart, $crate::RunGet, $crate::RunList, $crate::RunCancel, $crate::RunTranscript,
             $crate::RoleCreate, $crate::RoleGet, $crate::RoleList, $crate::RoleUpdate, $crate::RoleDelete,
             $crate::RoleAssign, $crate::RoleUnassign,
+            $crate::RecertificationList, $crate::RecertificationReportGet, $crate::RecertificationCertify, $crate::RecertificationRevoke,
             $crate::PolicyCreate, $crate::PolicyGet, $crate::PolicyList, $crate::PolicyUpdate, $crate::PolicyActivate,
             $crate::PolicyRetire, $crate::PolicyVersions, $crate::PolicyDiff, $crate::PolicyTest, $crate::PolicyExplain,
             $crate::PolicyCanI, $crate::PolicyMatrix, $crate::PolicySimulate, $crate::PolicyProve,

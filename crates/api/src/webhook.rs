@@ -18,6 +18,8 @@ pub enum NoticeKind {
     BreakGlassOpened,
     /// A service key's or a person's token ends within a week.
     ExpiryNear,
+    /// Nobody has said in time that an agent or a service key still needs what it holds.
+    RecertificationOverdue,
 }
 
 impl NoticeKind {
@@ -29,6 +31,7 @@ impl NoticeKind {
             Self::ApprovalWaiting => "approval_waiting",
             Self::BreakGlassOpened => "break_glass_opened",
             Self::ExpiryNear => "expiry_near",
+            Self::RecertificationOverdue => "recertification_overdue",
         }
     }
 }

@@ -71,6 +71,12 @@ fn not_retired(agent: &Agent) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// The agent as it is once it may not act for now.
+pub(crate) fn suspended(agent: &Agent, now: Timestamp) -> Result<Agent, Refusal> {
+    not_retired(agent)?;
+    Ok(Agent { state: store::AgentState::Suspended, credentials_from: right_after(now), ..agent.clone() })
+}
+
 impl Handle<AgentRegister> for Control {
     async fn resolve(&self, look: &Look<'_>, input: &AgentRegister) -> Result<Target, Refusal> {
         Ok(Target::place(look.place(input.tenant).await?))
@@ -166,12 +172,7 @@ impl Handle<AgentSuspend> for Control {
 
     async fn handle(&self, admitted: &Admitted<'_>, input: AgentSuspend) -> Result<Outcome<api::Agent>, Refusal> {
         let before: Stored<Agent> = admitted.one("agent", &input.agent.to_string()).await?;
-        not_retired(&before.value)?;
-        let agent = Agent {
-            state: store::AgentState::Suspended,
-            credentials_from: right_after(self.now()),
-            ..before.value.clone()
-        };
+        let agent = suspended(&before.value, self.now())?;
         replace(&before, agent, admitted.now)
     }
 }

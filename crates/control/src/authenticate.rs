@@ -270,18 +270,17 @@ pub(crate) async fn tenant_active(snapshot: &Snapshot, owner: Owner) -> Result<b
 pub(crate) async fn held_roles(snapshot: &Snapshot, principal: &Principal) -> Result<Vec<Held>, Refusal> {
     let page = Page { key: Some(("principal", principal.to_string())), limit: 1000, ..Page::default() };
     let assignments: Vec<Stored<Assignment>> = snapshot.list(&page).await?;
-    Ok(assignments
-        .into_iter()
-        .filter_map(|stored| {
-            let assignment = stored.value;
-            let selector = match assignment.selector {
-                None => None,
-                Some(text) => {
-                    let parsed = Selector::parse(&text).ok()?;
-                    Some((text, parsed))
-                }
-            };
-            Some(Held { role: assignment.role, place: assignment.tenant.into(), selector, until: None })
-        })
-        .collect())
+    Ok(assignments.into_iter().filter_map(|stored| held_by(stored.value)).collect())
+}
+
+/// The role that an assignment gives; none where its selector no longer parses.
+pub(crate) fn held_by(assignment: Assignment) -> Option<Held> {
+    let selector = match assignment.selector {
+        None => None,
+        Some(text) => {
+            let parsed = Selector::parse(&text).ok()?;
+            Some((text, parsed))
+        }
+    };
+    Some(Held { role: assignment.role, place: assignment.tenant.into(), selector, until: None })
 }

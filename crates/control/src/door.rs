@@ -69,8 +69,7 @@ impl Control {
         place: Owner,
         face: api::Face,
     ) -> Result<(Decision, Digest), Refusal> {
-        let special = self.registry.find(spec.meta.id).and_then(|(_, own)| own.plain(self, place, identity));
-        let target = special.unwrap_or_else(|| plain_target(spec, place, identity));
+        let target = self.plain_target(identity, spec, place);
         let none = Circumstances::default();
         let request = self.question(identity, spec, &target, face, &none).await?;
         let (mut decision, version) = self.weigh_both(identity, spec, &target, (face, &none), &request).await?;
@@ -78,6 +77,24 @@ impl Control {
             decision = crate::lent::outside(decision);
         }
         Ok((decision, version))
+    }
+
+    /// The target of a cell.
+    fn plain_target(&self, identity: &Identity, spec: &Spec, place: Owner) -> Target {
+        let special = self.registry.find(spec.meta.id).and_then(|(_, own)| own.plain(self, place, identity));
+        special.unwrap_or_else(|| plain_target(spec, place, identity))
+    }
+
+    /// The question of a cell, for who asks it of several policy sets or for several sets of roles.
+    pub(crate) async fn cell_question(
+        &self,
+        identity: &Identity,
+        spec: &Spec,
+        place: Owner,
+        face: api::Face,
+    ) -> Result<policy::Request, Refusal> {
+        let target = self.plain_target(identity, spec, place);
+        self.question(identity, spec, &target, face, &Circumstances::default()).await
     }
 
     /// A look within a caller's reach.

@@ -44,6 +44,7 @@ mod provision;
 mod purge;
 mod query_schedule;
 mod rate;
+mod recertification;
 mod reconcile;
 mod record;
 mod refusal;

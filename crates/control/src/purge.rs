@@ -11,7 +11,7 @@ use store::{
     Agent, AgentDefinition, Approval, Assignment, BreakGlass, BucketState, Case, CaseComment, CaseDetection,
     CaseEntity, CaseEntry, CaseEvidence, CaseMark, CaseTask, Changes, CollectedChunk, Connector, Credential, Deputy,
     EntityVerdict, ExternalTable, Grant, IngestKey, JobPage, JobState, KillSwitch, Lease, Lockdown, NewJob, Page,
-    PulledObject, QueryClock, QueryResult, Resource, ResponseAction, Role, Rule, RuleException, RulePack,
+    PulledObject, QueryClock, QueryResult, Recertification, Resource, ResponseAction, Role, Rule, RuleException, RulePack,
     RulePackAssignment, RulePackRule, RuleVersion, Run, RunLines, RunTaint, SavedQuery, SealedSecret, Sensor,
     ServiceKey, Skill, Snapshot, Source, SourceBucket, Stored, User, Webhook,
 };
@@ -29,6 +29,7 @@ macro_rules! for_each_owned {
             Connector,
             Assignment,
             ServiceKey,
+            Recertification,
             Sensor,
             CollectedChunk,
             ResponseAction,

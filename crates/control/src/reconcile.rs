@@ -22,7 +22,7 @@ const ROUND: Duration = Duration::from_millis(500);
 const DECISIONS_KEPT: Duration = Duration::from_secs(90 * 24 * 3600);
 /// How often failed attempts become a record, and what expired is swept.
 const SLOW_ROUND: Duration = Duration::from_secs(10);
-/// How often it is looked which credentials end soon.
+/// How often it is looked which credentials end soon, and who was to be looked at again.
 const HOURLY: Duration = Duration::from_secs(3600);
 
 impl Control {
@@ -57,6 +57,7 @@ impl Control {
             if self.now() >= hourly_at {
                 hourly_at = self.now().plus(HOURLY);
                 self.report("ends of credentials", self.tell_of_expiries().await);
+                self.report("recertifications", self.tell_of_overdue().await);
             }
             tokio::select! {
                 _ = stop.changed() => {}

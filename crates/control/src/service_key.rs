@@ -47,6 +47,11 @@ fn shown_to(identity: &Identity, mut holders: Vec<UserId>) -> Vec<UserId> {
     holders
 }
 
+/// The key as it is once it is dead for good.
+pub(crate) fn revoked(key: &ServiceKey) -> ServiceKey {
+    ServiceKey { revoked: true, ..key.clone() }
+}
+
 async fn key_target(look: &Look<'_>, id: ServiceKeyId) -> Result<Target, Refusal> {
     let stored: Stored<ServiceKey> = look.one("service key", &id.to_string()).await?;
     Ok(Target::new("ServiceKey", id.to_string(), stored.value.tenant.into()).named(stored.value.name))
@@ -150,7 +155,7 @@ impl Handle<ServiceKeyRevoke> for Control {
     async fn handle(&self, admitted: &Admitted<'_>, input: ServiceKeyRevoke) -> Result<Outcome<Gone>, Refusal> {
         let before: Stored<ServiceKey> = admitted.one("service key", &input.service_key.to_string()).await?;
         let mut changes = Changes::new();
-        changes.replace(&ServiceKey { revoked: true, ..before.value.clone() }, before.version);
+        changes.replace(&revoked(&before.value), before.version);
         Ok(Outcome::changed(Gone { id: input.service_key.to_string() }, changes).touching(&input.service_key))
     }
 }

@@ -111,6 +111,8 @@ pub struct Settings {
     pub read_payload_ttl: Duration,
     /// How long a sign-in lasts.
     pub session_ttl: Duration,
+    /// How long it holds at most that somebody said an agent or a service key needs what it has; and how long a new one needs no word.
+    pub recertification_period: Duration,
     /// The longest time between two checkpoints of a log that grows.
     pub checkpoint_interval: Duration,
     /// Per principal.
@@ -158,6 +160,7 @@ impl Default for Settings {
             idempotency_ttl: Duration::from_secs(24 * 3600),
             read_payload_ttl: Duration::from_secs(30 * 24 * 3600),
             session_ttl: Duration::from_secs(12 * 3600),
+            recertification_period: Duration::from_secs(90 * 24 * 3600),
             checkpoint_interval: Duration::from_secs(60),
             rate: Rate { per_second: 2_000, burst: 4_000 },
             sign_in_failures_per_name: 10,

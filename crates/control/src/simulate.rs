@@ -208,7 +208,7 @@ impl Replay {
 }
 
 /// How much a decision lets somebody do.
-const fn width(decision: &Decision) -> u8 {
+pub(crate) const fn width(decision: &Decision) -> u8 {
     match decision.outcome {
         policy::Outcome::Allow => 4,
         policy::Outcome::Modify { .. } => 3,
@@ -281,7 +281,7 @@ impl Matrix {
 }
 
 /// How far an authority reaches.
-fn reach(decision: &Decision) -> u8 {
+pub(crate) fn reach(decision: &Decision) -> u8 {
     match decision.authority() {
         Authority::Autonomous => 4,
         Authority::Approval => 3,

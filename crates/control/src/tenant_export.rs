@@ -16,7 +16,7 @@ use store::{
     Agent, AgentDefinition, Approval, Assignment, BreakGlass, BucketState, Case, CaseComment, CaseDetection,
     CaseEntity, CaseEntry, CaseEvidence, CaseMark, CaseTask, CollectedChunk, Connector, Credential, Deputy,
     EntityVerdict, ExternalTable, Grant, IngestKey, KillSwitch, Lockdown, PulledObject, QueryClock, QueryResult,
-    Resource, ResponseAction, Retention, Role, Rule, RuleException, RulePack, RulePackAssignment, RulePackRule,
+    Recertification, Resource, ResponseAction, Retention, Role, Rule, RuleException, RulePack, RulePackAssignment, RulePackRule,
     RuleVersion, Run, RunLines, RunTaint, SavedQuery, SealedSecret, Sensor, ServiceKey, Skill, Snapshot, Source,
     SourceBucket, Stored, Tenant, User, Webhook,
 };

@@ -247,12 +247,34 @@ impl Control {
         self.tell_webhooks(kind, approval.tenant.into(), None, &data).await
     }
 
+    /// Whether anybody at all is told of anything.
+    pub(crate) async fn anybody_listens(&self) -> Result<bool, Refusal> {
+        let one = store::Page { limit: 1, ..store::Page::default() };
+        Ok(!self.store.snapshot(Scope::Provider).list::<Webhook>(&one).await?.is_empty())
+    }
+
+    /// Tell each webhook that wants to hear of this once, whenever it is looked at again: the seed says what `this` is.
+    pub(crate) async fn tell_once(
+        &self,
+        kind: NoticeKind,
+        owner: Owner,
+        seed: &str,
+        data: &Value,
+    ) -> Result<(), Refusal> {
+        let (changes, records) = self.tell_webhooks(kind, owner, Some(seed.as_bytes()), data).await?;
+        let mut records = records.into_iter();
+        let Some(first) = records.next() else { return Ok(()) };
+        let commit = Commit::new(self.now(), first).changes(changes);
+        self.store.commit(records.fold(commit, Commit::record)).await?;
+        Ok(())
+    }
+
     /// Tell of credentials that end soon, each once.
     pub(crate) async fn tell_of_expiries(&self) -> Result<(), Refusal> {
-        let snapshot = self.store.snapshot(Scope::Provider);
-        if snapshot.list::<Webhook>(&store::Page { limit: 1, ..store::Page::default() }).await?.is_empty() {
+        if !self.anybody_listens().await? {
             return Ok(());
         }
+        let snapshot = self.store.snapshot(Scope::Provider);
         let now = self.now();
         let (mut after, soon) = (None, now.plus(EXPIRY_NEAR));
         loop {
@@ -279,13 +301,7 @@ impl Control {
             "expires_at": credential.expires_at,
         });
         let seed = format!("expiry/{}/{}", credential.id, credential.expires_at.as_micros());
-        let (changes, records) =
-            self.tell_webhooks(NoticeKind::ExpiryNear, credential.tenant.into(), Some(seed.as_bytes()), &data).await?;
-        let mut records = records.into_iter();
-        let Some(first) = records.next() else { return Ok(()) };
-        let commit = Commit::new(self.now(), first).changes(changes);
-        self.store.commit(records.fold(commit, Commit::record)).await?;
-        Ok(())
+        self.tell_once(NoticeKind::ExpiryNear, credential.tenant.into(), &seed, &data).await
     }
 
     /// Tell one webhook.

@@ -91,7 +91,7 @@ pub const AUTONOMIES: [&str; 3] = ["act", "propose", "shadow"];
 
 /// Every resource family of the platform (DESIGN section 6). Each is an action group `family.*`, also while it has
 /// no operation yet, so that role policies can be written once.
-pub const FAMILIES: [&str; 68] = [
+pub const FAMILIES: [&str; 69] = [
     "action",
     "agent",
     "approval",
@@ -132,6 +132,7 @@ pub const FAMILIES: [&str; 68] = [
     "playbook",
     "policy",
     "posture",
+    "recertification",
     "remediation",
     "report",
     "role",

@@ -46,6 +46,8 @@ pub(crate) struct Config {
     pub(crate) log_name: Option<String>,
     /// How long an approval waits, in seconds.
     pub(crate) approval_ttl_secs: Option<u64>,
+    /// How many days it holds at most that somebody said an agent or a service key needs what it has.
+    pub(crate) recertification_days: Option<u16>,
     /// Calls per second that one principal may make, sustained.
     pub(crate) calls_per_second: Option<u32>,
     /// Calls that one principal may make at once.

@@ -105,6 +105,7 @@ fn settings(config: &Config, engine: &'static str) -> anyhow::Result<Settings> {
     let default = Settings::default();
     Ok(Settings {
         approval_ttl: config.approval_ttl_secs.map_or(default.approval_ttl, Duration::from_secs),
+        recertification_period: recertification_period(config, &default)?,
         rate: Rate {
             per_second: config.calls_per_second.unwrap_or(default.rate.per_second),
             burst: config.calls_burst.unwrap_or(default.rate.burst),
@@ -118,6 +119,14 @@ fn settings(config: &Config, engine: &'static str) -> anyhow::Result<Settings> {
         solver: solver(config)?,
         ..default
     })
+}
+
+fn recertification_period(config: &Config, default: &Settings) -> anyhow::Result<Duration> {
+    match config.recertification_days {
+        None => Ok(default.recertification_period),
+        Some(days @ 1..=3650) => Ok(Duration::from_secs(u64::from(days) * 24 * 3600)),
+        Some(days) => bail!("recertification_days is {days}; write 1 to 3650"),
+    }
 }
 
 /// The solver that is named, which must be there; else cvc5 where it is installed.

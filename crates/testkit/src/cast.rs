@@ -435,6 +435,9 @@ impl Cast {
             }
             "policy.explain" => json!({ "operation": "me.get", "input": {} }),
             "pack.create" => json!({ "name": self.fresh("pack") }),
+            "recertification.report" | "recertification.certify" | "recertification.revoke" => {
+                json!({ "principal": thing("agent") })
+            }
             "role.assign" => json!({ "principal": thing("user"), "role": "viewer" }),
             "role.create" => json!({ "name": self.fresh("role") }),
             "rule.create" => json!({ "text": rule_text(&self.fresh("rule")) }),

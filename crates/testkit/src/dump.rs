@@ -46,6 +46,7 @@ impl Dump {
         dump.take::<store::PulledObject>(&snapshot).await;
         dump.take::<store::QueryClock>(&snapshot).await;
         dump.take::<store::QueryResult>(&snapshot).await;
+        dump.take::<store::Recertification>(&snapshot).await;
         dump.take::<store::ResponseAction>(&snapshot).await;
         dump.take::<store::Role>(&snapshot).await;
         dump.take::<store::Run>(&snapshot).await;

@@ -30,6 +30,7 @@ mod outcomes;
 mod people;
 mod proofs;
 mod races;
+mod recertification;
 mod record;
 mod replay;
 mod rules;

@@ -15,7 +15,7 @@ use testkit::openid::OpenId;
 use testkit::{Answer, Cast, Place, Platform};
 
 /// Fields that place a call: an id of something that belongs somewhere.
-const PLACING: [&str; 22] = [
+const PLACING: [&str; 23] = [
     "action",
     "agent",
     "approval",
@@ -30,6 +30,7 @@ const PLACING: [&str; 22] = [
     "lockdown",
     "owner",
     "pack",
+    "principal",
     "role",
     "rule",
     "run",
@@ -161,6 +162,10 @@ async fn consumed(platform: &Platform, cast: &Cast, spec: &Spec, place: Place, i
             made["url"] = "https://hooks.example.com".into();
             made["kinds"] = json!(["expiry_near"]);
             input["webhook"] = platform.done(chief, "webhook.create", &made).await["webhook"]["id"].clone();
+        }
+        "recertification.revoke" => {
+            made["name"] = cast.fresh("spare").into();
+            input["principal"] = platform.done(chief, "service_key.create", &made).await["key"]["id"].clone();
         }
         "user.deactivate" | "user.reset_password" => {
             made["email"] = format!("{}@example.com", cast.fresh("spare")).into();
