@@ -247,8 +247,9 @@ pub struct RecertificationCertify {
     pub until: Option<Timestamp>,
 }
 
-/// State that an agent or a service key does not need what it holds: the agent is suspended, as by `agent.suspend`, or the key revoked
-/// for good, as by `service_key.revoke`.
+/// State that an agent or a service key is not needed: suspends the agent or revokes the key, at once.
+///
+/// An agent is suspended as by `agent.suspend` and can be activated again; a key is revoked for good, as by `service_key.revoke`.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RecertificationRevoke {

@@ -85,16 +85,16 @@ impl Control {
         special.unwrap_or_else(|| plain_target(spec, place, identity))
     }
 
-    /// The question of a cell, for who asks it of several policy sets or for several sets of roles.
+    /// The question of a cell and the place of its target, for who asks it of several policy sets or sets of roles.
     pub(crate) async fn cell_question(
         &self,
         identity: &Identity,
         spec: &Spec,
         place: Owner,
         face: api::Face,
-    ) -> Result<policy::Request, Refusal> {
+    ) -> Result<(Owner, policy::Request), Refusal> {
         let target = self.plain_target(identity, spec, place);
-        self.question(identity, spec, &target, face, &Circumstances::default()).await
+        Ok((target.owner, self.question(identity, spec, &target, face, &Circumstances::default()).await?))
     }
 
     /// A look within a caller's reach.

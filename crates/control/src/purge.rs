@@ -11,8 +11,8 @@ use store::{
     Agent, AgentDefinition, Approval, Assignment, BreakGlass, BucketState, Case, CaseComment, CaseDetection,
     CaseEntity, CaseEntry, CaseEvidence, CaseMark, CaseTask, Changes, CollectedChunk, Connector, Credential, Deputy,
     EntityVerdict, ExternalTable, Grant, IngestKey, JobPage, JobState, KillSwitch, Lease, Lockdown, NewJob, Page,
-    PulledObject, QueryClock, QueryResult, Recertification, Resource, ResponseAction, Role, Rule, RuleException, RulePack,
-    RulePackAssignment, RulePackRule, RuleVersion, Run, RunLines, RunTaint, SavedQuery, SealedSecret, Sensor,
+    PulledObject, QueryClock, QueryResult, Recertification, Resource, ResponseAction, Role, Rule, RuleException,
+    RulePack, RulePackAssignment, RulePackRule, RuleVersion, Run, RunLines, RunTaint, SavedQuery, SealedSecret, Sensor,
     ServiceKey, Skill, Snapshot, Source, SourceBucket, Stored, User, Webhook,
 };
 

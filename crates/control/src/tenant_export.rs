@@ -16,9 +16,9 @@ use store::{
     Agent, AgentDefinition, Approval, Assignment, BreakGlass, BucketState, Case, CaseComment, CaseDetection,
     CaseEntity, CaseEntry, CaseEvidence, CaseMark, CaseTask, CollectedChunk, Connector, Credential, Deputy,
     EntityVerdict, ExternalTable, Grant, IngestKey, KillSwitch, Lockdown, PulledObject, QueryClock, QueryResult,
-    Recertification, Resource, ResponseAction, Retention, Role, Rule, RuleException, RulePack, RulePackAssignment, RulePackRule,
-    RuleVersion, Run, RunLines, RunTaint, SavedQuery, SealedSecret, Sensor, ServiceKey, Skill, Snapshot, Source,
-    SourceBucket, Stored, Tenant, User, Webhook,
+    Recertification, Resource, ResponseAction, Retention, Role, Rule, RuleException, RulePack, RulePackAssignment,
+    RulePackRule, RuleVersion, Run, RunLines, RunTaint, SavedQuery, SealedSecret, Sensor, ServiceKey, Skill, Snapshot,
+    Source, SourceBucket, Stored, Tenant, User, Webhook,
 };
 
 /// Documents of one file.

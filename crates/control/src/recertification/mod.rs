@@ -20,7 +20,7 @@ use api::{
 };
 use holder::{Holder, assignments};
 use ids::{Owner, Principal, Scope, Text, Timestamp};
-use narrower::{Place, Proposed, Rights};
+use narrower::{Place, Proposed, Question, Rights};
 use policy::Selector;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -105,9 +105,10 @@ impl Handle<RecertificationReportGet> for Control {
         for owner in owners {
             let mut questions = Vec::new();
             for spec in self.registry.specs() {
-                questions.push(self.cell_question(&identity, spec, owner, admitted.face).await?);
+                let (at, request) = self.cell_question(&identity, spec, owner, admitted.face).await?;
+                questions.push(Question { at, request });
             }
-            places.push(Place { owner, tags: self.tags_of(owner).await?, questions });
+            places.push(Place { owner, questions });
         }
         let whole = usage.complete && everywhere;
         let (control, bound) = (self.clone(), self.policies.load_full());

@@ -23,9 +23,14 @@ const ROUNDS: usize = 3;
 /// A place where roles count, with the question of each operation there.
 pub(super) struct Place {
     pub(super) owner: Owner,
-    pub(super) tags: BTreeSet<String>,
     /// In the order of the registry.
-    pub(super) questions: Vec<Request>,
+    pub(super) questions: Vec<Question>,
+}
+
+/// A question, and the place of its target: of some operations the provider, wherever they are asked.
+pub(super) struct Question {
+    pub(super) at: Owner,
+    pub(super) request: Request,
 }
 
 /// What somebody's roles give, place by place and operation by operation.
@@ -101,16 +106,15 @@ impl Rights {
         rights
     }
 
-    fn roles_at(&self, held: &[Held], place: &Place) -> BTreeSet<String> {
-        Identity { roles: held.to_vec(), ..self.identity.clone() }.roles_at(place.owner, &place.tags, None)
+    /// The roles among these that count for the target of a question.
+    fn roles_for(&self, held: &[Held], question: &Question) -> BTreeSet<String> {
+        let tags = &question.request.context.tenant_tags;
+        Identity { roles: held.to_vec(), ..self.identity.clone() }.roles_at(question.at, tags, None)
     }
 
     fn decisions(&self, set: &PolicyState, held: &[Held]) -> Vec<Vec<Decision>> {
-        let decided = self.places.iter().map(|place| {
-            let roles = self.roles_at(held, place);
-            place.questions.iter().map(|question| decide(set, question, &roles)).collect()
-        });
-        decided.collect()
+        let asked = |one: &Question| decide(set, &one.request, &self.roles_for(held, one));
+        self.places.iter().map(|place| place.questions.iter().map(asked).collect()).collect()
     }
 
     fn operation(&self, number: usize) -> &'static str {
@@ -125,17 +129,16 @@ impl Rights {
     /// What these roles give of some cells: more, in some circumstances, than nobody's roles.
     fn given(&self, held: &[Held], cells: &BTreeSet<Cell>) -> BTreeSet<Cell> {
         let more = |cell: &&Cell| {
-            let Some((place, question)) = self.asked(**cell) else { return false };
-            let (roles, none) = (self.roles_at(held, place), BTreeSet::new());
-            let mut all = circumstances(question).into_iter().chain([question.clone()]);
+            let Some(question) = self.asked(**cell) else { return false };
+            let (roles, none) = (self.roles_for(held, question), BTreeSet::new());
+            let mut all = circumstances(&question.request).into_iter().chain([question.request.clone()]);
             all.any(|one| rank(&decide(&self.now, &one, &roles)) > rank(&decide(&self.now, &one, &none)))
         };
         cells.iter().filter(more).copied().collect()
     }
 
-    fn asked(&self, (place, number): Cell) -> Option<(&Place, &Request)> {
-        let place = self.places.get(place)?;
-        Some((place, place.questions.get(number)?))
+    fn asked(&self, (place, number): Cell) -> Option<&Question> {
+        self.places.get(place)?.questions.get(number)
     }
 
     /// The cells of what was used.
@@ -210,8 +213,8 @@ impl Rights {
     /// That it is seen for all that was used what gives it: else what gives it might be taken.
     fn explained(&self, used: &BTreeSet<Cell>, needed: &BTreeSet<Cell>) -> Result<(), String> {
         let by_nobody = |cell: &Cell| {
-            self.asked(*cell).is_some_and(|(_, question)| {
-                let mut all = circumstances(question).into_iter().chain([question.clone()]);
+            self.asked(*cell).is_some_and(|Question { request, .. }| {
+                let mut all = circumstances(request).into_iter().chain([request.clone()]);
                 all.any(|one| rank(&decide(&self.now, &one, &BTreeSet::new())) > 1)
             })
         };
@@ -284,18 +287,18 @@ impl Rights {
         let named: BTreeSet<&str> =
             candidates.iter().flat_map(|one| one.role.operations.iter().map(String::as_str)).collect();
         for (index, (place, held)) in self.places.iter().zip(&self.held).enumerate() {
-            let (before, after) = (self.roles_at(&self.identity.roles, place), self.roles_at(then, place));
             for (number, (question, held)) in place.questions.iter().zip(held).enumerate() {
                 let needed = needed.contains(&(index, number));
-                let new = decide(set, question, &after);
+                let (before, after) = (self.roles_for(&self.identity.roles, question), self.roles_for(then, question));
+                let new = decide(set, &question.request, &after);
                 compared.one(number, needed, &new, held);
                 if rank(&new) < rank(held) {
                     compared.takes.insert(number);
                 }
                 if needed || named.contains(self.operation(number)) {
-                    for question in circumstances(question) {
-                        let held = decide(&self.now, &question, &before);
-                        compared.one(number, needed, &decide(set, &question, &after), &held);
+                    for request in circumstances(&question.request) {
+                        let held = decide(&self.now, &request, &before);
+                        compared.one(number, needed, &decide(set, &request, &after), &held);
                     }
                 }
             }

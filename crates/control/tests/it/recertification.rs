@@ -232,7 +232,7 @@ async fn what_is_not_needed_is_dead_at_once() {
         assert_eq!(status(&platform, &who.token, "me.get", &json!({})).await, 401);
     }
     let asked = json!({ "principal": key.principal, "reason": "after all" });
-    assert_eq!(status(&platform, &cast.chief.token, "recertification.certify", &asked).await, 409);
+    assert_eq!(status(&platform, &admin.token, "recertification.certify", &asked).await, 409);
     // What is given back was not looked at since.
     platform.done(&admin.token, "agent.activate", &json!({ "agent": clerk.principal })).await;
     assert_eq!(report(&platform, &admin.token, &clerk.principal).await["holder"]["overdue"], true);
