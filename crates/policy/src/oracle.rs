@@ -68,14 +68,20 @@ const HELPING: [&str; 12] = [
     "context.approvals.people >= 3",
     "principal in Posse::Role::\"r2\" || context.approvals.detection_engineer >= 1",
 ];
-/// Conditions without either; one of them may overflow.
-const PLAIN: [&str; 7] = [
+/// Conditions without either; one of them may overflow. Those of words are answered by the index.
+const PLAIN: [&str; 13] = [
     "context.tainted",
     "resource.tags.contains(\"a\")",
     "resource has owner && resource.owner == principal.id",
     "context.recent_count * 4611686018427387904 >= 0",
     "action in Posse::Action::\"write\"",
     "context.tenant == \"acme\" && principal.tags.contains(\"a\")",
+    "resource.tags.contains(\"a\") || context.tenant_tags.contains(\"b\")",
+    "resource.tags.containsAny([\"b\", \"c\"]) && context.recent_count * 4611686018427387904 >= 0",
+    "context.recent_count * 4611686018427387904 >= 0 && resource.tags.contains(\"a\")",
+    "\"u1\" == resource.id",
+    "context.tenant_tags.containsAny([\"c\"]) || context.origin == \"rest\"",
+    "!resource.tags.contains(\"a\")",
     "true",
 ];
 
@@ -121,11 +127,12 @@ fn request() -> impl Strategy<Value = Request> {
     let resource = (select(vec!["u1", "r1", "acme"]), select(vec![Some("acme"), Some("globex"), None]), any::<bool>());
     let counts = collection::btree_map(select(&crate::APPROVAL_COUNTS[..]).prop_map(str::to_owned), 0_i64..4, 0..4);
     let evidence = collection::btree_map(select(&EVIDENCE[..]).prop_map(str::to_owned), any::<bool>(), 0..3);
-    let context = (any::<bool>(), 0_i64..3, counts, evidence);
+    let words = || collection::btree_set(select(vec!["a", "b", "c"]).prop_map(str::to_owned), 0..3);
+    let context = (any::<bool>(), 0_i64..3, counts, evidence, words(), words());
     (0..SPECS.len(), principal, resource, context).prop_map(|(action, principal, resource, context)| {
         let (kind, id, roles, tagged, homed) = principal;
         let (target, tenant, owned) = resource;
-        let (tainted, recent_count, approvals, evidence) = context;
+        let (tainted, recent_count, approvals, evidence, target_tags, tenant_tags) = context;
         let tags: std::collections::BTreeSet<String> = if tagged { ["a".to_owned()].into() } else { [].into() };
         Request {
             principal: PrincipalFacts {
@@ -134,7 +141,7 @@ fn request() -> impl Strategy<Value = Request> {
                 roles,
                 owner: None,
                 tenant: homed.then(|| "acme".to_owned()),
-                tags: tags.clone(),
+                tags,
             },
             action: SPECS[action].id.to_owned(),
             resource: ResourceFacts {
@@ -143,11 +150,12 @@ fn request() -> impl Strategy<Value = Request> {
                 tenant: tenant.map(str::to_owned),
                 owner: owned.then(|| "u1".to_owned()),
                 created_by: None,
-                tags,
+                tags: target_tags,
             },
             context: ContextFacts {
                 tenant: tenant.unwrap_or(crate::PROVIDER).to_owned(),
                 now: Timestamp::from_micros(1_700_000_000_000_000),
+                tenant_tags,
                 tainted,
                 recent_count,
                 approvals,

@@ -8,6 +8,7 @@ use crate::{
     facts::{ContextFacts, Request, ResourceFacts},
     polarity::{EVIDENCE_ALL, Point},
     schema::{PRINCIPAL_KINDS, principal_type},
+    slices::Fact,
     spec::{APPROVAL_COUNTS, AUTONOMIES, EVIDENCE, NAMESPACE, ORIGINS, PROVIDER},
 };
 use cedar_policy::{
@@ -84,6 +85,7 @@ pub(crate) struct Question<'a> {
     action: EntityUid,
     resource: EntityUid,
     entities: Entities,
+    request: &'a Request,
     facts: &'a ContextFacts,
     looked_at: &'a [&'static str],
 }
@@ -110,7 +112,7 @@ impl<'a> Question<'a> {
         let kind = kind.ok_or_else(|| Wrong(format!("`{}` is no type of target", request.resource.kind)))?;
         let resource = EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(&request.resource.id));
         let entities = entities(names, &principal, &resource, action, request)?;
-        Ok(Self { principal, base: base(facts)?, action: action.uid(), resource, entities, facts, looked_at })
+        Ok(Self { principal, base: base(facts)?, action: action.uid(), resource, entities, request, facts, looked_at })
     }
 
     /// The entities above the principal, itself among them.
@@ -118,6 +120,24 @@ impl<'a> Question<'a> {
         let mut all: Vec<_> = self.entities.ancestors(&self.principal).into_iter().flatten().collect();
         all.push(&self.principal);
         all
+    }
+
+    /// The words of a fact, those of `entities` and `context`.
+    pub(crate) fn words(&self, fact: Fact, mut take: impl FnMut(&str)) {
+        let (request, facts) = (self.request, self.facts);
+        let many = |words: &BTreeSet<String>, take: &mut dyn FnMut(&str)| words.iter().for_each(|word| take(word));
+        match fact {
+            Fact::Origin => take(&facts.origin),
+            Fact::ResourceId => take(&request.resource.id),
+            Fact::ResourceTags => {
+                many(&request.resource.tags, &mut take);
+                if self.principal == self.resource {
+                    many(&request.principal.tags, &mut take);
+                }
+            }
+            Fact::Tenant => take(&facts.tenant),
+            Fact::TenantTags => many(&facts.tenant_tags, &mut take),
+        }
     }
 
     /// Cedar's request with these approvals and this evidence.

@@ -23,8 +23,76 @@ use std::{
 pub(crate) struct Bundle {
     /// Their indices.
     pub(crate) clauses: Vec<usize>,
-    /// Holds where one of `clauses` holds: one question in place of many. None where that saves nothing.
+    pub(crate) summary: Summary,
+}
+
+/// What can be said of a bundle before its policies are asked one by one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Summary {
+    /// Those of the clauses that a fact has to hold for.
+    pub(crate) guarded: Arc<Guarded>,
+    /// The other clauses.
+    pub(crate) open: Arc<[usize]>,
+    /// Holds where one of `open` holds: one question in place of many. None where that saves nothing.
     pub(crate) any: Option<Arc<Expression>>,
+}
+
+/// Clauses by the words of which one has to be there.
+pub(crate) type Guarded = HashMap<Fact, HashMap<String, Vec<usize>>>;
+
+/// What holds words that policies look for. Each is there in every call, so that looking cannot fail.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub(crate) enum Fact {
+    /// `context.origin`
+    Origin,
+    /// `resource.id`
+    ResourceId,
+    /// `resource.tags`
+    ResourceTags,
+    /// `context.tenant`
+    Tenant,
+    /// `context.tenant_tags`
+    TenantTags,
+}
+
+impl Fact {
+    /// The fact of a path such as `resource.tags`, and whether it is a set.
+    fn of(path: &Value) -> Option<(Self, bool)> {
+        let path = path.get(".")?;
+        let (variable, attribute) = (path.get("left")?.get("Var")?.as_str()?, path.get("attr")?.as_str()?);
+        Some(match (variable, attribute) {
+            ("context", "origin") => (Self::Origin, false),
+            ("resource", "id") => (Self::ResourceId, false),
+            ("resource", "tags") => (Self::ResourceTags, true),
+            ("context", "tenant") => (Self::Tenant, false),
+            ("context", "tenant_tags") => (Self::TenantTags, true),
+            _ => return None,
+        })
+    }
+}
+
+/// Words of which one has to be there for a condition, in Cedar's JSON form, to hold or to fail. Of `&&` Cedar looks at
+/// the left side first and goes no further where that is false, so that only the left side may be a guard.
+fn guards(body: &Value) -> Option<BTreeSet<(Fact, String)>> {
+    let (operator, sides) = body.as_object().filter(|object| object.len() == 1)?.iter().next()?;
+    let (left, right) = (sides.get("left")?, sides.get("right")?);
+    let word = |value: &Value| value.get("Value").and_then(Value::as_str).map(str::to_owned);
+    let of = |path: &Value, set: bool| Fact::of(path).filter(|(_, is_set)| *is_set == set).map(|(fact, _)| fact);
+    match operator.as_str() {
+        "&&" => guards(left),
+        "||" => Some(guards(left)?.into_iter().chain(guards(right)?).collect()),
+        "contains" => Some(BTreeSet::from([(of(left, true)?, word(right)?)])),
+        "containsAny" => {
+            let fact = of(left, true)?;
+            right.get("Set")?.as_array()?.iter().map(|value| Some((fact, word(value)?))).collect()
+        }
+        "==" => match (of(left, false), of(right, false)) {
+            (Some(fact), _) => Some(BTreeSet::from([(fact, word(right)?)])),
+            (None, Some(fact)) => Some(BTreeSet::from([(fact, word(left)?)])),
+            (None, None) => None,
+        },
+        _ => None,
+    }
 }
 
 /// Policies with the same key, by what they are asked for.
@@ -192,7 +260,7 @@ pub(crate) fn names_action(constraint: &ActionConstraint, spec: &ActionSpec<'_>)
 pub(crate) struct Planner<'a> {
     clauses: &'a [Clause],
     asked: &'a [Asked],
-    bundles: BTreeMap<Vec<usize>, Option<Arc<Expression>>>,
+    bundles: BTreeMap<Vec<usize>, Summary>,
 }
 
 impl<'a> Planner<'a> {
@@ -246,30 +314,50 @@ impl<'a> Planner<'a> {
         }
         for group in std::iter::once(&mut plan.any).chain(plan.by_type.values_mut()).chain(plan.by_entity.values_mut())
         {
-            for bundle in [&mut group.fixed_forbids, &mut group.swing_forbids, &mut group.swing_permits] {
-                bundle.any = self.any(&bundle.clauses)?;
+            for bundle in
+                [&mut group.fixed_forbids, &mut group.fixed_permits, &mut group.swing_forbids, &mut group.swing_permits]
+            {
+                bundle.summary = self.summary(&bundle.clauses)?;
             }
+            // Some permit nearly always holds: then one question for all is one too many.
+            group.fixed_permits.summary.any = None;
         }
         Ok(plan)
     }
 
-    fn any(&mut self, clauses: &[usize]) -> Result<Option<Arc<Expression>>, String> {
-        if clauses.len() < 2 {
-            return Ok(None);
-        }
+    fn summary(&mut self, clauses: &[usize]) -> Result<Summary, String> {
         if let Some(known) = self.bundles.get(clauses) {
             return Ok(known.clone());
+        }
+        let (mut guarded, mut open) = (Guarded::new(), Vec::new());
+        for index in clauses {
+            let body = self.asked.get(*index).and_then(|asked| asked.body.as_ref());
+            match body.and_then(guards) {
+                Some(words) => {
+                    for (fact, word) in words {
+                        guarded.entry(fact).or_default().entry(word).or_default().push(*index);
+                    }
+                }
+                None => open.push(*index),
+            }
+        }
+        let summary = Summary { guarded: Arc::new(guarded), any: self.any(&open)?, open: open.into() };
+        self.bundles.insert(clauses.to_vec(), summary.clone());
+        Ok(summary)
+    }
+
+    fn any(&self, clauses: &[usize]) -> Result<Option<Arc<Expression>>, String> {
+        if clauses.len() < 2 {
+            return Ok(None);
         }
         // What many policies ask alike is asked once.
         let distinct: BTreeSet<usize> =
             clauses.iter().filter_map(|index| self.asked.get(*index)).map(|asked| asked.same_as).collect();
         let bodies = distinct.iter().map(|index| self.asked.get(*index).and_then(|asked| asked.body.as_ref()));
         // One whose scope is not settled keeps the whole bundle from being asked at once.
-        let any = match bodies.collect::<Option<Vec<_>>>() {
-            Some(bodies) => Some(Arc::new(expression(&either(&bodies))?)),
-            None => None,
-        };
-        self.bundles.insert(clauses.to_vec(), any.clone());
-        Ok(any)
+        match bodies.collect::<Option<Vec<_>>>() {
+            Some(bodies) => Ok(Some(Arc::new(expression(&either(&bodies))?))),
+            None => Ok(None),
+        }
     }
 }

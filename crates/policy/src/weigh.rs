@@ -9,7 +9,7 @@ use crate::{
     facts::Request,
     polarity::Point,
     question::{Question, Wrong},
-    slices::{Bundle, Group},
+    slices::{Bundle, Group, Summary},
 };
 use cedar_policy::Request as CedarRequest;
 use std::collections::HashMap;
@@ -86,12 +86,24 @@ impl<'a> Scale<'a> {
 
     /// Which of some policies hold; a forbid that cannot be evaluated holds, such a permit does not.
     fn holding(&mut self, asking: &mut Asking, bundle: &Bundle) -> Vec<usize> {
-        if let Some(any) = &bundle.any
-            && self.question.ask(&asking.request, any) == Some(false)
-        {
-            return Vec::new();
+        let mut possible = self.guarded(bundle);
+        let none = |any| self.question.ask(&asking.request, any) == Some(false);
+        if !bundle.summary.any.as_deref().is_some_and(none) {
+            possible.extend(bundle.summary.open.iter().copied());
         }
-        bundle.clauses.iter().copied().filter(|clause| self.holds_at(asking, *clause)).collect()
+        possible.sort_unstable();
+        possible.dedup();
+        possible.retain(|clause| self.holds_at(asking, *clause));
+        possible
+    }
+
+    /// The guarded policies of a bundle that may hold: a word that each of them has to see is there.
+    fn guarded(&self, bundle: &Bundle) -> Vec<usize> {
+        let mut possible = Vec::new();
+        for (fact, clauses) in bundle.summary.guarded.iter() {
+            self.question.words(*fact, |word| possible.extend(clauses.get(word).into_iter().flatten().copied()));
+        }
+        possible
     }
 
     fn holds_at(&mut self, asking: &mut Asking, clause: usize) -> bool {
@@ -137,8 +149,7 @@ impl<'a> Scale<'a> {
             let count =
                 self.swings.get(start..end).map_or(0, |swings| swings.iter().filter(|swing| open(swing)).count());
             // One question for all costs as much as about half of them alone.
-            let none = count * 2 > bundle.clauses.len()
-                && bundle.any.as_ref().is_some_and(|any| self.question.ask(&top.request, any) == Some(false));
+            let none = count * 2 > bundle.clauses.len() && self.none_holds(&top, bundle);
             for index in start..end {
                 let Some(swing) = self.swings.get(index) else { continue };
                 let (clause, now, asks) = (swing.clause, swing.now, open(swing));
@@ -150,6 +161,13 @@ impl<'a> Scale<'a> {
             start = end;
         }
         Ok(())
+    }
+
+    /// Whether it is seen at once that no policy of a bundle holds.
+    fn none_holds(&self, asking: &Asking, bundle: &Bundle) -> bool {
+        let Summary { any, open, .. } = &bundle.summary;
+        let none = |any| self.question.ask(&asking.request, any) == Some(false);
+        (open.is_empty() || any.as_deref().is_some_and(none)) && self.guarded(bundle).is_empty()
     }
 
     /// A forbid holds that nothing can lift.
