@@ -30,7 +30,10 @@ pub(crate) fn tree(program: &Program) -> Command {
     for other in &program.others {
         root = root.subcommand(Command::new(other.name).about(other.about));
     }
-    root = root.subcommand(crate::mcp::command()).subcommand(crate::import::command());
+    root = root
+        .subcommand(crate::mcp::command())
+        .subcommand(crate::import::command())
+        .subcommand(crate::borrow::command());
     for (family, specs) in families(&program.specs) {
         let mut words: Vec<String> = specs.iter().map(|spec| verb(spec)).collect();
         let (both, only): (Vec<Command>, Vec<Command>) =

@@ -9,6 +9,7 @@
 mod answer;
 mod argument;
 mod audit_folder;
+mod borrow;
 mod certificate;
 mod command;
 mod config;

@@ -8,8 +8,8 @@ use crate::show::{Format, Shown};
 use crate::source::Input;
 use crate::target::Target;
 use crate::{
-    Exit, Program, audit_folder, certificate, config, exit, export, import, input, mcp, policy_check, rule_folder,
-    rules,
+    Exit, Program, audit_folder, borrow, certificate, config, exit, export, import, input, mcp, policy_check,
+    rule_folder, rules,
 };
 use api::{Problem, Spec};
 use clap::ArgMatches;
@@ -37,6 +37,9 @@ pub(crate) async fn carry_out(program: &Program, matches: &ArgMatches, around: &
             Ok(remote) => mcp::bridge(&remote, around).await,
             Err(trouble) => say(&trouble, Format::Table, &[], around.errors),
         };
+    }
+    if family == borrow::COMMAND {
+        return borrow::run(below, around).await;
     }
     if family == import::COMMAND {
         return import::run(program, below, around).await;

@@ -67,7 +67,7 @@ fn everything(program: &Program) -> String {
         let _ = writeln!(out, "\n### {}", kebab(family));
         specs.iter().for_each(|spec| out.push_str(&line(spec)));
     }
-    out.push_str("\n### without a server\n- `posse audit verify FOLDER --key FILE`: verify an exported log offline\n- `posse policy check FILE...`: check policy files and run their tests\n- `posse rule match --rules DIR --input FILE`, `posse rule correlate ...`, `posse rule lint DIR`: Sigma rules on recorded events\n- `posse mcp`: this server as an MCP server on standard input and output\n- `posse import --tenant TENANT --source NAME FILE...`: bring recorded events of files and folders in\n");
+    out.push_str("\n### without a server\n- `posse audit verify FOLDER --key FILE`: verify an exported log offline\n- `posse policy check FILE...`: check policy files and run their tests\n- `posse rule match --rules DIR --input FILE`, `posse rule correlate ...`, `posse rule lint DIR`: Sigma rules on recorded events\n- `posse borrow --client NAME --profile read --into FILE`: ask a person to lend you a part of their rights; then `--token-file FILE`\n- `posse mcp`: this server as an MCP server on standard input and output\n- `posse import --tenant TENANT --source NAME FILE...`: bring recorded events of files and folders in\n");
     out
 }
 

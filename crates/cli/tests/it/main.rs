@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail where it stands")]
 
 mod audit_verify;
+mod borrow;
 mod configuration;
 mod every_operation;
 mod help;

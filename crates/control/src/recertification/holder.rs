@@ -30,7 +30,7 @@ impl Holder {
         let found = match principal {
             Principal::Agent(_) => snapshot.read(&id).await?.map(Self::Agent),
             Principal::Service(_) => snapshot.read(&id).await?.map(Self::Key),
-            _ => return Err(Refusal::fault("/principal", "is no agent and no service key")),
+            _ => return Err(Refusal::not_found("agent or service key")),
         };
         found.ok_or_else(|| Refusal::not_found("agent or service key"))
     }

@@ -113,6 +113,7 @@ async fn a_code_becomes_a_credential_that_is_agent_and_person_and_never_more() {
     assert_eq!(page.status, 200, "{}", page.text);
     assert!(page.text.contains("&lt;b&gt;claude&lt;/b&gt;") && !page.text.contains("<b>"), "{}", page.text);
     assert!(page.text.contains("change nothing") && !page.text.contains("<script"), "{}", page.text);
+    assert!(!page.text.contains("type=\"radio\""), "only one profile can be lent: {}", page.text);
 
     let code = consent(&platform, "dana@example.com", "read", "").await;
     let got = redeem(&platform, &code, VERIFIER).await;
@@ -267,6 +268,44 @@ async fn tokens_end_and_are_good_for_one_audience() {
     assert!(answer.header("location").unwrap().contains("error=access_denied"));
 }
 
+/// A client that knows nothing of profiles asks for every scope that the metadata names, as the SDKs do.
+#[tokio::test]
+async fn a_person_lends_less_than_was_asked_for_and_never_more() {
+    let platform = Platform::start().await;
+    let (tenant, ann) = somebody(&platform, "ann", &["analyst"]).await;
+    let challenge = challenge();
+    let mut fields = asked("claude-code", "read work respond", "", &challenge);
+    let page = platform.send(Request::new("GET", &format!("/oauth/authorize?{}", form(&fields)))).await;
+    assert_eq!(page.text.matches("type=\"radio\"").count(), 3, "{}", page.text);
+    assert!(!page.text.contains("checked"), "nothing is chosen for the person: {}", page.text);
+    fields.extend([("email", "ann@example.com"), ("password", PASSWORD), ("answer", "lend")]);
+    let unsaid = post(&platform, "/oauth/authorize", &fields).await;
+    assert!(unsaid.status == 422 && unsaid.text.contains("Choose what it could do"), "{}", unsaid.text);
+    fields.push(("profile", "read"));
+    let lent = post(&platform, "/oauth/authorize", &fields).await;
+    let code = lent.header("location").unwrap().split_once("code=").unwrap().1.split('&').next().unwrap().to_owned();
+    let got = redeem(&platform, &code, VERIFIER).await;
+    assert_eq!(got.body["scope"], "read", "the client is told what it has: {}", got.body);
+    let access = text(&got, "access_token");
+    let opened = json!({ "tenant": tenant, "title": "x" });
+    assert_eq!(status(&platform, &ann.token, "case.open", opened.clone()).await, 200);
+    assert_eq!(status(&platform, &access, "case.open", opened).await, 403);
+    // Where only `read` was asked for, a changed form lends nothing.
+    let mut fields = asked("claude-code", "read", "", &challenge);
+    fields.extend([("email", "ann@example.com"), ("password", PASSWORD), ("answer", "lend"), ("profile", "respond")]);
+    assert_eq!(post(&platform, "/oauth/authorize", &fields).await.status, 422);
+    // A renewal that asks for what there is not is refused before its refresh token is used up.
+    let refresh = text(&got, "refresh_token");
+    let wrong = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", refresh.as_str()),
+        ("client_id", "claude-code"),
+        ("scope", "admin"),
+    ];
+    assert_eq!(token(&platform, &wrong).await.body["error"], "invalid_scope");
+    assert_eq!(renew(&platform, &refresh).await.status, 200);
+}
+
 #[tokio::test]
 async fn what_was_lent_is_listed_and_taken_back() {
     let platform = Platform::start().await;
@@ -333,8 +372,13 @@ async fn a_terminal_without_a_browser_gets_its_tokens_when_its_person_says_so() 
     assert!(page.text.contains("terminal") && page.text.contains("<code>work</code>"), "{}", page.text);
     let wrong = post(&platform, "/oauth/device", &[("user_code", "BBBB-BBBB"), ("answer", "lend")]).await;
     assert!(wrong.text.contains("No terminal waits"), "{}", wrong.text);
-    let fields =
-        [("user_code", user.as_str()), ("email", "ann@example.com"), ("password", PASSWORD), ("answer", "lend")];
+    let mut fields =
+        vec![("user_code", user.as_str()), ("email", "ann@example.com"), ("password", PASSWORD), ("answer", "lend")];
+    let unsaid = post(&platform, "/oauth/device", &fields).await;
+    assert!(unsaid.status == 422 && unsaid.text.contains("Choose what it could do"), "{}", unsaid.text);
+    fields.push(("profile", "respond"));
+    assert_eq!(post(&platform, "/oauth/device", &fields).await.status, 422, "more than the terminal asked for");
+    fields.last_mut().unwrap().1 = "work";
     let lent = post(&platform, "/oauth/device", &fields).await;
     assert_eq!(lent.status, 200, "{}", lent.text);
     let got = poll().await;

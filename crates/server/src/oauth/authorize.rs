@@ -7,8 +7,8 @@
 
 use super::form::{Form, escaped};
 use super::page::{self, Consent};
-use super::{Desk, profile};
-use api::{Audience, Problem};
+use super::{CHOOSE, Desk, chosen, no_wider, profile};
+use api::{Audience, LentProfile, Problem};
 use axum::body::Body;
 use http::{Response, StatusCode, Uri, header};
 use serde_json::{Value, json};
@@ -31,7 +31,7 @@ const CLIENT_CHARS_MAX: usize = 300;
 struct Asked<'a> {
     client: &'a str,
     redirect_uri: &'a str,
-    profile: &'static str,
+    profile: LentProfile,
     audience: Audience,
 }
 
@@ -83,7 +83,7 @@ fn read<'a>(desk: &Desk<'_>, form: &'a Form) -> Result<Asked<'a>, Wrong> {
     let Some(audience) = audience else {
         return Err(Wrong::Client("invalid_target", "the resource is not of this server"));
     };
-    Ok(Asked { client, redirect_uri, profile: profile.as_str(), audience })
+    Ok(Asked { client, redirect_uri, profile, audience })
 }
 
 /// The same page again, or the first time.
@@ -92,7 +92,7 @@ fn consent(status: StatusCode, asked: &Asked<'_>, form: &Form, fault: Option<&st
         action: "/oauth/authorize",
         client: asked.client,
         goes_to: format!("The answer goes to {}.", asked.redirect_uri),
-        profile: asked.profile,
+        profiles: no_wider(asked.profile),
         audience: audience_words(asked.audience),
         hidden: HIDDEN,
         fault,
@@ -149,9 +149,12 @@ pub(super) async fn submit(desk: &Desk<'_>, form: &Form) -> Result<Response<Body
     if form.text("answer") != "lend" {
         return Ok(back(desk, form, &[("error", "access_denied"), ("error_description", "the person refused")]));
     }
+    let Some(profile) = chosen(form, asked.profile) else {
+        return Ok(consent(StatusCode::UNPROCESSABLE_ENTITY, &asked, form, Some(CHOOSE)));
+    };
     let mut input = json!({
         "client": asked.client,
-        "profile": asked.profile,
+        "profile": profile,
         "audience": asked.audience,
         "code_challenge": form.text("code_challenge"),
         "redirect_uri": asked.redirect_uri,

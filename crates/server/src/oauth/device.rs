@@ -4,9 +4,9 @@
 use super::authorize::{audience_words, with_tenant, words};
 use super::form::Form;
 use super::page::{self, Consent};
-use super::{Desk, oauth_error, profile};
+use super::{CHOOSE, Desk, chosen, no_wider, oauth_error, profile};
 use crate::response;
-use api::{Audience, Problem};
+use api::{Audience, LentProfile, Problem};
 use axum::body::Body;
 use http::{Response, StatusCode};
 use ids::{Entropy, Timestamp};
@@ -30,7 +30,7 @@ const GONE: &str = "No terminal waits with this code. It may have waited too lon
 struct Waiting {
     device_code: String,
     client: String,
-    profile: &'static str,
+    profile: LentProfile,
     audience: Audience,
     expires_at: Timestamp,
     asked_at: Option<Timestamp>,
@@ -104,7 +104,7 @@ pub(super) fn begin(desk: &Desk<'_>, form: &Form) -> Result<Response<Body>, Prob
     let waiting = Waiting {
         device_code: device_code.clone(),
         client: client.to_owned(),
-        profile: profile.as_str(),
+        profile,
         audience,
         expires_at: now.plus(TTL),
         asked_at: None,
@@ -148,7 +148,7 @@ pub(super) fn show(desk: &Desk<'_>, form: &Form) -> Response<Body> {
 }
 
 /// What a terminal asks for that waits under a code.
-fn waiting(desk: &Desk<'_>, code: &str) -> Option<(String, &'static str, Audience)> {
+fn waiting(desk: &Desk<'_>, code: &str) -> Option<(String, LentProfile, Audience)> {
     let now = desk.shared.hooks.clock().now();
     desk.shared.devices.with(now, |all| {
         all.get(code).filter(|one| one.answer.is_none()).map(|one| (one.client.clone(), one.profile, one.audience))
@@ -158,7 +158,7 @@ fn waiting(desk: &Desk<'_>, code: &str) -> Option<(String, &'static str, Audienc
 fn consent(
     form: &Form,
     code: &str,
-    (client, profile, audience): &(String, &'static str, Audience),
+    (client, profile, audience): &(String, LentProfile, Audience),
     fault: Option<&str>,
     status: StatusCode,
 ) -> Response<Body> {
@@ -166,7 +166,7 @@ fn consent(
         action: "/oauth/device",
         client,
         goes_to: format!("Lend only if you started it yourself in another terminal, and it shows the code {code}."),
-        profile,
+        profiles: no_wider(*profile),
         audience: audience_words(*audience),
         hidden: &["user_code"],
         fault,
@@ -188,6 +188,9 @@ pub(super) async fn submit(desk: &Desk<'_>, form: &Form) -> Result<Response<Body
         return Ok(page::told(StatusCode::OK, "Nothing was lent", "The other terminal was told."));
     }
     let (client, profile, audience) = &asked;
+    let Some(profile) = chosen(form, *profile) else {
+        return Ok(consent(form, &code, &asked, Some(CHOOSE), StatusCode::UNPROCESSABLE_ENTITY));
+    };
     let mut input = json!({ "client": client, "profile": profile, "audience": audience });
     with_tenant(&mut input, form);
     match desk.lend(form, input).await {

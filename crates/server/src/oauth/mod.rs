@@ -212,21 +212,42 @@ impl Desk<'_> {
     }
 }
 
+/// Every profile, from the narrowest to the widest.
+const PROFILES: [LentProfile; 3] = [LentProfile::Read, LentProfile::Work, LentProfile::Respond];
+
+/// The profiles that a person can choose from where a client asks for one: that one, and less. Clients that know nothing of
+/// profiles ask for all that the metadata names.
+fn no_wider(asked: LentProfile) -> &'static [LentProfile] {
+    let end = PROFILES.iter().position(|profile| *profile == asked).map_or(0, |at| at + 1);
+    PROFILES.get(..end).unwrap_or_default()
+}
+
+/// What a person chose of what was asked for; none where they did not choose, or chose what nobody asked for.
+fn chosen(form: &Form, asked: LentProfile) -> Option<LentProfile> {
+    let profiles = no_wider(asked);
+    match (form.text("profile"), profiles) {
+        ("", [only]) => Some(*only),
+        (name, _) => profiles.iter().copied().find(|profile| profile.as_str() == name),
+    }
+}
+
 /// The profile of a scope; the narrowest where nothing is asked.
 fn profile(scope: &str) -> Option<LentProfile> {
     let mut widest = LentProfile::Read;
     for word in scope.split_ascii_whitespace() {
-        let named = [LentProfile::Read, LentProfile::Work, LentProfile::Respond];
         // `offline_access` asks for a refresh token, which there is always.
         let profile = if word == "offline_access" {
             Some(LentProfile::Read)
         } else {
-            named.into_iter().find(|one| one.as_str() == word)
+            PROFILES.into_iter().find(|one| one.as_str() == word)
         };
         widest = widest.max(profile?);
     }
     Some(widest)
 }
+
+/// What is said where nothing was chosen.
+const CHOOSE: &str = "Choose what it could do.";
 
 /// An error of RFC 6749 section 5.2.
 fn oauth_error(status: StatusCode, error: &str, description: &str) -> Response<Body> {
@@ -243,5 +264,17 @@ mod tests {
         assert_eq!(profile("read work"), Some(LentProfile::Work));
         assert_eq!(profile("respond offline_access"), Some(LentProfile::Respond));
         assert_eq!(profile("read admin"), None);
+    }
+
+    #[test]
+    fn a_person_chooses_what_was_asked_for_or_less() {
+        let choose = |asked, fields: &str| chosen(&Form::parse(fields).unwrap(), asked);
+        assert_eq!(choose(LentProfile::Read, ""), Some(LentProfile::Read));
+        assert_eq!(choose(LentProfile::Read, "profile=work"), None);
+        assert_eq!(choose(LentProfile::Respond, ""), None, "several, and none is chosen for them");
+        assert_eq!(choose(LentProfile::Respond, "profile=read"), Some(LentProfile::Read));
+        assert_eq!(choose(LentProfile::Work, "profile=work"), Some(LentProfile::Work));
+        assert_eq!(choose(LentProfile::Work, "profile=respond"), None);
+        assert_eq!(choose(LentProfile::Respond, "profile=all"), None);
     }
 }

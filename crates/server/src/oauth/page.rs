@@ -2,6 +2,7 @@
 
 use super::form::Form;
 use crate::response;
+use api::LentProfile;
 use axum::body::Body;
 use http::{Response, StatusCode};
 
@@ -15,8 +16,9 @@ pub(crate) struct Consent<'a> {
     pub(crate) client: &'a str,
     /// Where the answer goes to, in words.
     pub(crate) goes_to: String,
-    /// What is lent: scope and audience in words.
-    pub(crate) profile: &'a str,
+    /// The profiles that the person can choose from: what was asked for, and less.
+    pub(crate) profiles: &'a [LentProfile],
+    /// What the credential is good through, in words.
     pub(crate) audience: &'a str,
     /// Fields that the form carries on.
     pub(crate) hidden: &'a [&'a str],
@@ -48,14 +50,32 @@ fn document(title: &str, body: &str) -> String {
 }
 
 /// What a profile lets an agent do.
-const fn in_words(profile: &str) -> &'static str {
-    match profile.as_bytes() {
-        b"work" => {
+const fn in_words(profile: LentProfile) -> &'static str {
+    match profile {
+        LentProfile::Read => "look at what you can look at, and change nothing",
+        LentProfile::Respond => "look and work as far as you may, and ask for response actions",
+        LentProfile::Work => {
             "look at what you can look at, and work on the platform's own records (cases, rules, comments) as far as you may"
         }
-        b"respond" => "look and work as far as you may, and ask for response actions",
-        _ => "look at what you can look at, and change nothing",
     }
+}
+
+/// What is lent, in full: said where there is only one profile, else to be chosen; none is chosen beforehand.
+fn choice(profiles: &[LentProfile], chosen: &str) -> String {
+    if let [only] = profiles {
+        return format!("<p>It could {}. (profile <code>{}</code>)</p>\n", in_words(*only), only.as_str());
+    }
+    let mut out = "<fieldset>\n<legend>Choose what it could do</legend>\n".to_owned();
+    for profile in profiles {
+        let (name, words) = (profile.as_str(), in_words(*profile));
+        let checked = if name == chosen { " checked" } else { "" };
+        out.push_str(&format!(
+            "<p><input type=\"radio\" id=\"{name}\" name=\"profile\" value=\"{name}\" required{checked}> \
+             <label for=\"{name}\"><code>{name}</code>: {words}</label></p>\n"
+        ));
+    }
+    out.push_str("</fieldset>\n");
+    out
 }
 
 /// The consent page.
@@ -66,13 +86,11 @@ pub(crate) fn consent(status: StatusCode, asked: &Consent<'_>, form: &Form) -> R
     }
     body.push_str(&format!(
         "<p>The program <strong>{}</strong> asks to act for you. Nobody has checked that name.</p>\n<p>{}</p>\n\
-         <dl>\n<dt>It could</dt><dd>{}</dd>\n<dt>Profile</dt><dd><code>{}</code></dd>\n<dt>Through</dt><dd>{}</dd>\n\
+         <dl>\n<dt>Through</dt><dd>{}</dd>\n\
          <dt>It could never</dt><dd>do what you may not do yourself, change rights or policies, approve anything, or lend on</dd>\n\
          <dt>Ends</dt><dd>after 8 hours, or when you take it back: <code>posse grant revoke</code></dd>\n</dl>\n",
         escaped(asked.client),
         escaped(&asked.goes_to),
-        in_words(asked.profile),
-        escaped(asked.profile),
         escaped(asked.audience),
     ));
     body.push_str(&format!("<form method=\"post\" action=\"{}\" autocomplete=\"off\">\n", escaped(asked.action)));
@@ -80,6 +98,7 @@ pub(crate) fn consent(status: StatusCode, asked: &Consent<'_>, form: &Form) -> R
         let value = escaped(form.text(name));
         body.push_str(&format!("<input type=\"hidden\" name=\"{name}\" value=\"{value}\">\n"));
     }
+    body.push_str(&choice(asked.profiles, form.text("profile")));
     let tenant = escaped(form.text("tenant"));
     let email = escaped(form.text("email"));
     body.push_str(&format!(

@@ -15,6 +15,10 @@ pub(super) async fn token(desk: &Desk<'_>, form: &Form) -> Result<Response<Body>
     if !matches(desk, form) {
         return Ok(oauth_error(StatusCode::BAD_REQUEST, "invalid_target", "the resource is not of this server"));
     }
+    // Asked before the secret is used up: what is refused must not cost the client its tokens.
+    if super::profile(form.text("scope")).is_none() {
+        return Ok(oauth_error(StatusCode::BAD_REQUEST, "invalid_scope", "scopes are read, work and respond"));
+    }
     let client = form.text("client_id");
     let mut input = json!({ "client": client });
     let secret = match form.text("grant_type") {
@@ -44,11 +48,7 @@ pub(super) async fn token(desk: &Desk<'_>, form: &Form) -> Result<Response<Body>
     match desk.call("grant.redeem", input, Some(secret.to_owned())).await {
         Ok(redeemed) => {
             let tokens = redeemed.get("tokens").filter(|tokens| !tokens.is_null());
-            let asked = form.text("scope");
             let profile = redeemed.pointer("/grant/profile").and_then(Value::as_str).unwrap_or_default();
-            if tokens.is_some() && !asked.is_empty() && super::profile(asked).is_none() {
-                return Ok(oauth_error(StatusCode::BAD_REQUEST, "invalid_scope", "scopes are read, work and respond"));
-            }
             Ok(tokens.map_or_else(gone, |tokens| granted(desk, tokens, profile)))
         }
         Err(problem) if matches!(problem.status, 401 | 403 | 409 | 422) => Ok(gone()),
