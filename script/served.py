@@ -51,7 +51,8 @@ def send(port, token, method, path, body=None, kind="application/json", timeout=
     if body is not None and not isinstance(body, str):
         body = json.dumps(body)
     try:
-        connection.request(method, path, body, {"authorization": f"Bearer {token}", "content-type": kind})
+        credential = {"authorization": f"Bearer {token}"} if token else {}
+        connection.request(method, path, body, {"content-type": kind, **credential})
         answer = connection.getresponse()
         text = answer.read()
     finally:

@@ -75,7 +75,7 @@ impl Control {
             }
         };
         let wanted = usize::try_from(admitted.rows(limit)).unwrap_or(usize::MAX);
-        let mut export = Export { seen: 0, skip: place.skip, wanted, taken: Vec::new() };
+        let mut export = Export { seen: 0, skip: place.skip, wanted, bytes: 0, taken: Vec::new() };
         export.write(self, admitted, &place, ask).await?;
         let end = place.skip.saturating_add(export.taken.len());
         let next_cursor = (export.seen > end).then(|| admitted.cursor(&ExportPlace { skip: end, ..place }.to_string()));
@@ -87,6 +87,10 @@ impl Control {
         Ok(Outcome::answer(Page { items, next_cursor }))
     }
 }
+
+/// Bytes of files on a page, beyond which it holds one file: base64 and JSON around them make an answer half as large again, which
+/// clients still take (`posse`: 64 MiB).
+const PAGE_BYTES_MAX: usize = 16 << 20;
 
 /// Where an export goes on: the same head, the same moment, so that every page is of one export.
 #[derive(Clone, Copy)]
@@ -115,13 +119,18 @@ struct Export {
     seen: usize,
     skip: usize,
     wanted: usize,
+    bytes: usize,
     taken: Vec<File>,
 }
 
 impl Export {
     fn take(&mut self, files: Vec<File>) {
         for file in files {
-            if self.seen >= self.skip && self.taken.len() < self.wanted {
+            // Once a file does not fit, the page ends before it: the next one begins there.
+            let next = self.seen == self.skip.saturating_add(self.taken.len());
+            let bytes = self.bytes.saturating_add(file.bytes.len());
+            if next && self.taken.len() < self.wanted && (self.taken.is_empty() || bytes <= PAGE_BYTES_MAX) {
+                self.bytes = bytes;
                 self.taken.push(file);
             }
             self.seen += 1;
@@ -212,4 +221,27 @@ async fn checkpoint_of(snapshot: &Snapshot, owner: Owner, size: u64) -> Result<C
         .into_iter()
         .find(|checkpoint| checkpoint.size == size)
         .ok_or_else(|| Refusal::bug("an export", &"the checkpoint at a committed size is missing"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The export of a log of 70,000 records was one answer of over 64 MiB, which no client takes.
+    #[test]
+    fn a_page_ends_before_its_bytes_are_too_many() {
+        let sizes = [PAGE_BYTES_MAX + 1, 1, PAGE_BYTES_MAX, 1, PAGE_BYTES_MAX - 1, 1, 1];
+        let mut pages: Vec<Vec<usize>> = Vec::new();
+        let mut skip = 0;
+        while skip < sizes.len() {
+            let mut page = Export { seen: 0, skip, wanted: 2, bytes: 0, taken: Vec::new() };
+            for (at, size) in sizes.iter().enumerate() {
+                page.take(vec![File { path: at.to_string(), bytes: vec![0; *size] }]);
+            }
+            assert_eq!(page.seen, sizes.len());
+            skip += page.taken.len();
+            pages.push(page.taken.iter().map(|file| file.path.parse().unwrap()).collect());
+        }
+        assert_eq!(pages, [vec![0], vec![1], vec![2], vec![3, 4], vec![5, 6]], "each file once, in order");
+    }
 }

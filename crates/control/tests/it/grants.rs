@@ -54,7 +54,7 @@ fn asked<'a>(client: &'a str, scope: &'a str, resource: &'a str, challenge: &'a 
 async fn consent(platform: &Platform, email: &str, scope: &str, resource: &str) -> String {
     let challenge = challenge();
     let mut fields = asked("claude-code", scope, resource, &challenge);
-    fields.extend([("email", email), ("password", PASSWORD), ("answer", "lend")]);
+    fields.extend([("email", email), ("password", PASSWORD), ("answer", "lend"), ("profile", scope)]);
     let answer = post(platform, "/oauth/authorize", &fields).await;
     assert_eq!(answer.status, 303, "{}", answer.text);
     let location = answer.header("location").unwrap();
@@ -277,7 +277,7 @@ async fn a_person_lends_less_than_was_asked_for_and_never_more() {
     let mut fields = asked("claude-code", "read work respond", "", &challenge);
     let page = platform.send(Request::new("GET", &format!("/oauth/authorize?{}", form(&fields)))).await;
     assert_eq!(page.text.matches("type=\"radio\"").count(), 3, "{}", page.text);
-    assert!(!page.text.contains("checked"), "nothing is chosen for the person: {}", page.text);
+    assert!(!page.text.contains(" checked>"), "nothing is chosen for the person: {}", page.text);
     fields.extend([("email", "ann@example.com"), ("password", PASSWORD), ("answer", "lend")]);
     let unsaid = post(&platform, "/oauth/authorize", &fields).await;
     assert!(unsaid.status == 422 && unsaid.text.contains("Choose what it could do"), "{}", unsaid.text);
