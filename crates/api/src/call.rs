@@ -170,6 +170,8 @@ pub struct Attempt {
 pub struct Listing {
     /// Ids of the operations that policy lets this principal call, alone or with approval, in registry order.
     pub operations: Vec<&'static str>,
+    /// Who calls: the same for every credential of one principal, on behalf of the same others, in the same run. Empty for nobody.
+    pub caller: String,
 }
 
 /// Where somebody wants to sign in, and where the answer shall go.

@@ -58,7 +58,7 @@ impl Control {
                 operations.push(spec.meta.id);
             }
         }
-        Ok(Listing { operations })
+        Ok(Listing { operations, caller: identity.caller() })
     }
 
     /// What would be decided for an operation at a place, with a target that has nothing special about it.

@@ -51,6 +51,12 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// Who calls, whichever credential is presented: a client may go on under a fresh one.
+    pub(crate) fn caller(&self) -> String {
+        let chain = std::iter::once(&self.principal).chain(&self.on_behalf_of).map(ToString::to_string);
+        chain.chain(self.run.map(|run| run.to_string())).collect::<Vec<_>>().join(" ")
+    }
+
     /// What this caller can reach at most, whatever policy says.
     #[must_use]
     pub fn reach(&self) -> Scope {

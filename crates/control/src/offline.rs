@@ -60,6 +60,6 @@ impl Door for Offline {
 
     fn listing<'a>(&'a self, _: Option<&'a Credential>, _: &'a Origin) -> Future<'a, Result<Listing, Problem>> {
         let operations = self.control.specs().iter().map(|spec| spec.meta.id).collect();
-        Box::pin(async move { Ok(Listing { operations }) })
+        Box::pin(async move { Ok(Listing { operations, caller: String::new() }) })
     }
 }

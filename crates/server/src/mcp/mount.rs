@@ -67,8 +67,14 @@ impl McpFace {
         // Before a body is read; a caller that was admitted lately is judged by its call.
         let lately = self.admitted.lately(credential.as_ref());
         let mut listing = if lately { None } else { Some(self.listing(credential.as_ref(), &origin).await?) };
-        if session.is_some_and(|session| !self.bindings.holds(session, credential.as_ref())) {
-            return Err(Problem::new(ProblemKind::NotFound, NO_SESSION));
+        if let Some(session) = session.filter(|session| !self.bindings.holds(session, credential.as_ref())) {
+            if listing.is_none() {
+                listing = Some(self.listing(credential.as_ref(), &origin).await?);
+            }
+            let caller = listing.as_ref().map_or("", |listing| listing.caller.as_str());
+            if !self.bindings.goes_on(session, credential.as_ref(), caller) {
+                return Err(Problem::new(ProblemKind::NotFound, NO_SESSION));
+            }
         }
         let body = request::body_bytes(&head.headers, body, self.shared.config.limits.body_bytes_max).await?;
         let ends = head.method == http::Method::DELETE;
@@ -79,7 +85,7 @@ impl McpFace {
             let message = api::parse_json(&body, JsonLimits::default())?;
             let method = message.get("method").and_then(serde_json::Value::as_str);
             opens = method == Some("initialize");
-            if method == Some("tools/list") && listing.is_none() {
+            if (opens || method == Some("tools/list")) && listing.is_none() {
                 listing = Some(self.listing(credential.as_ref(), &origin).await?);
             }
         }
@@ -88,6 +94,7 @@ impl McpFace {
             return Err(Problem { retry_after_secs: Some(30), ..Problem::new(ProblemKind::Overloaded, detail) });
         }
         drop(permit);
+        let caller = listing.as_ref().map(|listing| listing.caller.clone()).unwrap_or_default();
         let refused = Arc::new(OnceLock::new());
         head.extensions.insert(Caller {
             credential: credential.clone(),
@@ -103,7 +110,7 @@ impl McpFace {
         if let Some(session) = answer.headers().get(SESSION_ID).and_then(|value| value.to_str().ok()).filter(|_| opens)
         {
             let alive = self.manager.sessions.read().await;
-            self.bindings.bind(session, credential.as_ref(), |known| alive.contains_key(known));
+            self.bindings.bind(session, credential.as_ref(), caller, |known| alive.contains_key(known));
         }
         let mut answer = rendered(answer.map(Body::new)).await?;
         if ends && answer.status() == http::StatusCode::ACCEPTED {

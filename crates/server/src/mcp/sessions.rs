@@ -13,12 +13,19 @@ const ADMITTED_FOR: Duration = Duration::from_secs(30);
 /// How many admitted credentials are remembered at most.
 const ADMITTED_MAX: usize = 10_000;
 
-/// Which credential opened which session: with another one, a session id is worth nothing (MCP security best
-/// practices, session hijacking).
+/// Who opened which session, and with which credential: to anybody else a session id is worth nothing (MCP security best
+/// practices, session hijacking). The same caller goes on under a fresh credential: what was lent is renewed every few minutes.
 #[derive(Debug, Default)]
 pub(crate) struct Bindings {
     hasher: RandomState,
-    owners: Mutex<HashMap<String, u64>>,
+    owners: Mutex<HashMap<String, Owner>>,
+}
+
+#[derive(Debug)]
+struct Owner {
+    /// The hash of the credential that was presented last.
+    mark: u64,
+    caller: String,
 }
 
 impl Bindings {
@@ -26,18 +33,32 @@ impl Bindings {
         self.hasher.hash_one(credential.map(Credential::reveal))
     }
 
-    /// Whether this credential opened this session.
+    /// Whether this credential was the last that this session went on with.
     pub(crate) fn holds(&self, session: &str, credential: Option<&Credential>) -> bool {
         let owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
-        owners.get(session).is_some_and(|owner| *owner == self.mark(credential))
+        owners.get(session).is_some_and(|owner| owner.mark == self.mark(credential))
+    }
+
+    /// Whether the door says that this credential is of the caller who opened this session; it then goes on with it.
+    pub(crate) fn goes_on(&self, session: &str, credential: Option<&Credential>, caller: &str) -> bool {
+        let mark = self.mark(credential);
+        let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        let owner = owners.get_mut(session).filter(|owner| !caller.is_empty() && owner.caller == caller);
+        owner.map(|owner| owner.mark = mark).is_some()
     }
 
     /// Bind a new session, and forget those that are not `alive` any more.
-    pub(crate) fn bind(&self, session: &str, credential: Option<&Credential>, alive: impl Fn(&str) -> bool) {
+    pub(crate) fn bind(
+        &self,
+        session: &str,
+        credential: Option<&Credential>,
+        caller: String,
+        alive: impl Fn(&str) -> bool,
+    ) {
         let mark = self.mark(credential);
         let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
         owners.retain(|session, _| alive(session));
-        owners.insert(session.to_owned(), mark);
+        owners.insert(session.to_owned(), Owner { mark, caller });
     }
 }
 
@@ -80,15 +101,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_session_is_worth_nothing_with_another_credential() {
+    fn a_session_is_worth_nothing_to_another_caller() {
         let bindings = Bindings::default();
         let (one, two) = (Credential::new("one".to_owned()), Credential::new("two".to_owned()));
-        bindings.bind("s", Some(&one), |_| true);
+        bindings.bind("s", Some(&one), "ann".to_owned(), |_| true);
         assert!(bindings.holds("s", Some(&one)));
         assert!(!bindings.holds("s", Some(&two)));
         assert!(!bindings.holds("s", None));
-        bindings.bind("t", Some(&two), |session| session != "s");
+        assert!(!bindings.goes_on("s", Some(&two), "bob") && !bindings.goes_on("s", Some(&two), ""));
+        assert!(bindings.goes_on("s", Some(&two), "ann") && bindings.holds("s", Some(&two)));
         assert!(!bindings.holds("s", Some(&one)));
+        bindings.bind("n", None, String::new(), |_| true);
+        assert!(!bindings.goes_on("n", Some(&one), ""), "nobody is not the same as nobody else");
+        bindings.bind("t", Some(&two), "ann".to_owned(), |session| session != "s");
+        assert!(!bindings.holds("s", Some(&two)) && !bindings.goes_on("s", Some(&two), "ann"));
     }
 
     #[test]

@@ -287,7 +287,13 @@ impl Door for Script {
                 return Err(unauthenticated());
             }
             let all = self.specs.iter().map(|spec| spec.meta.id).filter(|id| *id != "thing.delete");
-            Ok(Listing { operations: all.collect() })
+            // One person has two tokens.
+            let caller = if credential.is_some_and(|one| one.reveal() == "good-again") {
+                "good"
+            } else {
+                credential.map_or("", Credential::reveal)
+            };
+            Ok(Listing { operations: all.collect(), caller: caller.to_owned() })
         })
     }
 }

@@ -210,7 +210,7 @@ async fn a_waiting_call_is_a_task_for_those_who_know_tasks() {
 }
 
 #[tokio::test]
-async fn a_session_belongs_to_the_token_that_opened_it() {
+async fn a_session_belongs_to_the_caller_who_opened_it() {
     let rig = Rig::start().await;
     let session = rig.session().await;
     let initialized = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
@@ -221,6 +221,9 @@ async fn a_session_belongs_to_the_token_that_opened_it() {
     let (stolen, _) = rig.legacy("good-too", Some(&session), list_message()).await;
     let (unknown, _) = rig.legacy("good", Some("4cfb9ecb-95a7-4c4a-a4c5-3ba0eeb3a3f7"), list_message()).await;
     assert_eq!((stolen.status, stolen.problem(), &stolen.body["detail"]), (404, "not-found", &unknown.body["detail"]));
+    // What was lent is renewed while a session is open: the same caller goes on with a fresh token, and back.
+    assert_eq!(rig.legacy("good-again", Some(&session), list_message()).await.0.status, 200);
+    assert_eq!(rig.legacy("good", Some(&session), list_message()).await.0.status, 200);
     let ended = rig.request("DELETE", "/mcp").header("mcp-session-id", &session).send().await.unwrap();
     assert_eq!(ended.status(), 204);
     assert_eq!(rig.legacy("good", Some(&session), list_message()).await.0.problem(), "not-found");
