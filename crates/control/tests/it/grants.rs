@@ -263,6 +263,7 @@ async fn tokens_end_and_are_good_for_one_audience() {
     fields.extend([("email", "ann@example.com"), ("password", "wrong wrong wrong"), ("answer", "lend")]);
     let answer = post(&platform, "/oauth/authorize", &fields).await;
     assert!(answer.status == 401 && answer.text.contains("<form"), "{} {}", answer.status, answer.text);
+    assert!(answer.text.contains("The e-mail address, the password or the code is not right."), "{}", answer.text);
     fields.last_mut().unwrap().1 = "refuse";
     let answer = post(&platform, "/oauth/authorize", &fields).await;
     assert!(answer.header("location").unwrap().contains("error=access_denied"));

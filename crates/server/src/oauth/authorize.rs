@@ -182,6 +182,10 @@ pub(super) fn with_tenant(input: &mut Value, form: &Form) {
 
 /// What a person is told of a problem.
 pub(super) fn words(problem: &Problem) -> String {
+    if problem.status == StatusCode::UNAUTHORIZED.as_u16() {
+        // Which of them it was is nobody's business.
+        return "The e-mail address, the password or the code is not right.".to_owned();
+    }
     let faults: Vec<String> = problem
         .errors
         .iter()
