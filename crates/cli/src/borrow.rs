@@ -259,10 +259,7 @@ fn keep(at: &Path, secret: &str) -> Result<(), Trouble> {
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let written = options.open(&fresh).and_then(|mut file| {
-        file.write_all(secret.as_bytes())?;
-        file.sync_all()
-    });
+    let written = options.open(&fresh).and_then(|mut file| file.write_all(secret.as_bytes()));
     written.and_then(|()| fs::rename(&fresh, at)).map_err(|error| {
         // What is left over is of no use to anybody.
         let _ = fs::remove_file(&fresh);
