@@ -124,6 +124,10 @@ impl Control {
         let email = person.claims.get("email").and_then(|email| api::Email::deserialize(email).ok());
         let Some(email) = email.filter(|_| person.vouched()) else { return Ok(None) };
         if let Some(same) = snapshot.find_one::<User>("email", email.as_str()).await? {
+            if active(&same) && same.value.external.as_ref() == Some(&person.external) {
+                // Made by another sign-in of the same person since the look above.
+                return Ok(Some(Meant { user: same.value, how: None }));
+            }
             if !active(&same) || same.value.external.is_some() {
                 return Ok(None);
             }
