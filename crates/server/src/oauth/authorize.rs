@@ -182,8 +182,8 @@ pub(super) fn with_tenant(input: &mut Value, form: &Form) {
 
 /// What a person is told of a problem.
 pub(super) fn words(problem: &Problem) -> String {
-    if problem.status == StatusCode::UNAUTHORIZED.as_u16() {
-        // Which of them it was is nobody's business.
+    // Which of them it was is nobody's business; that a second factor is wanted is said as it stands.
+    if problem.status == StatusCode::UNAUTHORIZED.as_u16() && !problem.detail.contains("second factor") {
         return "The e-mail address, the password or the code is not right.".to_owned();
     }
     let faults: Vec<String> = problem
